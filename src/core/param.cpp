@@ -1,0 +1,18 @@
+#include <soundhash/db/core/error.hpp>
+#include <soundhash/db/core/param.hpp>
+
+namespace soundhash::db {
+
+void params::finish_text(std::size_t start) {
+  const auto size = buffer_.size() - start;
+  // The server would silently cut the value at the NUL.
+  if (buffer_.find('\0', start) != std::string::npos) {
+    buffer_.resize(start);
+    throw invalid_argument{"$" + std::to_string(slots_.size() + 1),
+                           "the text has a NUL byte, which PostgreSQL cannot store"};
+  }
+  buffer_.push_back('\0');
+  slots_.push_back({start, size, form::text});
+}
+
+}  // namespace soundhash::db
