@@ -1,0 +1,108 @@
+#include "driver/server_error.hpp"
+
+#include <soundhash/db/core/error.hpp>
+#include <soundhash/db/core/sqlstate.hpp>
+
+namespace soundhash::db::driver {
+namespace {
+
+std::string field(const PGresult* failed, int which) {
+  const char* text = PQresultErrorField(failed, which);
+  return text == nullptr ? std::string{} : std::string{text};
+}
+
+/// Data exceptions quote the offending value ('invalid input syntax for type integer: "…"').
+std::string without_quoted(std::string text) {
+  const auto first = text.find('"');
+  const auto last = text.rfind('"');
+  if (first == std::string::npos || first == last) return text;
+  return text.replace(first, last - first + 1, "\"…\"");
+}
+
+bool may_quote_values(std::string_view state) {
+  return state.starts_with("22") || state.starts_with("P0");
+}
+
+std::string describe(const server_error& failed, const statement_context& context) {
+  std::string text =
+      context.name.empty() ? "statement" : "query \"" + std::string{context.name} + "\"";
+  text.append(" failed: ").append(failed.sqlstate).append(" ").append(failed.message);
+  return text;
+}
+
+error_details details_of(const server_error& failed, const statement_context& context, errc code) {
+  return {.code = code,
+          .sent = sent::yes,
+          .sqlstate = failed.sqlstate,
+          .query_name = std::string{context.name},
+          .constraint = failed.constraint};
+}
+
+/// The server's timer fires no earlier than the limit, so a 57014 before it is somebody's cancel.
+/// The message would tell too, but in the server's language.
+[[noreturn]] void throw_cancelled_statement(const server_error& failed,
+                                            const statement_context& context) {
+  if (context.limit.count() == 0 || context.elapsed < context.limit) {
+    throw query_error{describe(failed, context) + " (cancelled from outside)",
+                      details_of(failed, context, errc::query_cancelled)};
+  }
+  const auto code =
+      context.limit_from_deadline ? errc::statement_deadline : errc::statement_timeout;
+  throw timeout_error{describe(failed, context) + " (limit " +
+                          std::to_string(context.limit.count()) +
+                          (context.limit_from_deadline ? " ms from the call's deadline)"
+                                                       : " ms from DATABASE_STATEMENT_TIMEOUT)"),
+                      details_of(failed, context, code)};
+}
+
+[[noreturn]] void throw_retryable(const server_error& failed, const statement_context& context,
+                                  errc code) {
+  auto details = details_of(failed, context, code);
+  details.retryable = true;
+  throw transaction_error{describe(failed, context), std::move(details)};
+}
+
+}  // namespace
+
+server_error server_error::from(const PGresult* failed) {
+  server_error error{.severity = field(failed, PG_DIAG_SEVERITY_NONLOCALIZED),
+                     .sqlstate = field(failed, PG_DIAG_SQLSTATE),
+                     .message = field(failed, PG_DIAG_MESSAGE_PRIMARY),
+                     .constraint = field(failed, PG_DIAG_CONSTRAINT_NAME),
+                     .routine = field(failed, PG_DIAG_SOURCE_FUNCTION)};
+  if (error.message.empty()) error.message = PQresultErrorMessage(failed);
+  if (may_quote_values(error.sqlstate)) error.message = without_quoted(std::move(error.message));
+  while (!error.message.empty() && error.message.back() == '\n') error.message.pop_back();
+  error.message = sanitize(error.message, 500);
+  if (error.sqlstate == sqlstate::not_null_violation && error.constraint.empty()) {
+    error.constraint = field(failed, PG_DIAG_COLUMN_NAME);
+  }
+  return error;
+}
+
+bool server_error::ends_session() const noexcept {
+  return sqlstate.empty() || severity == "FATAL" || severity == "PANIC";
+}
+
+void throw_server_error(const server_error& failed, const statement_context& context) {
+  const std::string_view state = failed.sqlstate;
+  if (state == sqlstate::serialization_failure) {
+    throw_retryable(failed, context, errc::serialization);
+  }
+  if (state == sqlstate::deadlock_detected) throw_retryable(failed, context, errc::deadlock);
+  if (state == sqlstate::query_canceled) throw_cancelled_statement(failed, context);
+  if (state.starts_with("23")) {
+    throw constraint_violation{describe(failed, context),
+                               details_of(failed, context, errc::constraint)};
+  }
+  if (state == sqlstate::read_only_sql_transaction && context.demoted) {
+    auto details = details_of(failed, context, errc::demoted_primary);
+    details.retryable = true;
+    details.connection_usable = false;
+    throw connection_error{describe(failed, context) + " (the server is a standby now)",
+                           std::move(details)};
+  }
+  throw query_error{describe(failed, context), details_of(failed, context, errc::server_error)};
+}
+
+}  // namespace soundhash::db::driver

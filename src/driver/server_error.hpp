@@ -1,0 +1,39 @@
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <string_view>
+
+#include <libpq-fe.h>
+
+namespace soundhash::db::driver {
+
+/// The fields of an error result that this library uses. DETAIL, HINT and CONTEXT are left out on
+/// purpose: they repeat values of rows.
+struct server_error {
+  std::string severity;  ///< not localised: "ERROR", "FATAL", "PANIC"; empty when libpq made it
+  std::string sqlstate;  ///< empty when libpq made it
+  std::string message;   ///< escaped, capped, without quoted values for data exceptions
+  std::string constraint;
+  std::string routine;  ///< the server's C function
+
+  static server_error from(const PGresult* failed);
+
+  /// The session is gone: FATAL or PANIC, or no answer of the server at all.
+  [[nodiscard]] bool ends_session() const noexcept;
+};
+
+/// What the statement was, for the error's text and type.
+struct statement_context {
+  std::string_view name;
+  /// The server's limit that applied, zero if none, and whether a call's own deadline set it.
+  std::chrono::milliseconds limit{};
+  bool limit_from_deadline = false;
+  std::chrono::nanoseconds elapsed{};
+  bool demoted = false;  ///< the server says that it is a standby or read-only
+};
+
+/// Throws the exception that the table in error.hpp names for this error of a living session.
+[[noreturn]] void throw_server_error(const server_error& failed, const statement_context& context);
+
+}  // namespace soundhash::db::driver
