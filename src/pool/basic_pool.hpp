@@ -1,0 +1,134 @@
+#pragma once
+
+#include <chrono>
+#include <concepts>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <random>
+#include <source_location>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <soundhash/db/core/deadline.hpp>
+#include <soundhash/db/pool/pool_options.hpp>
+#include <soundhash/db/pool/pool_stats.hpp>
+
+#include "driver/connection.hpp"
+#include "pool/pool_core.hpp"
+
+namespace soundhash::db {
+
+/// What the pool needs of a connection; see driver::connection. The destructor closes.
+template <class T>
+concept poolable = requires(T& connection, const T& seen, std::string_view sql, deadline until) {
+  { seen.usable() }
+  noexcept->std::same_as<bool>;
+  { seen.status() }
+  noexcept->std::same_as<driver::transaction_status>;
+  { seen.quiet() }
+  noexcept->std::same_as<bool>;
+  { connection.ping(until) }
+  noexcept->std::same_as<bool>;
+  { connection.command(sql, until) } -> std::same_as<std::string>;
+  { connection.abort() }
+  noexcept;
+};
+
+/// A bounded pool of connections. Callers are served strictly first come, first served; connections
+/// are opened, rolled back and closed by the pool's own threads.
+/// Thread safety: safe for concurrent use; a lease is for one thread at a time.
+template <poolable Connection, class Clock = std::chrono::steady_clock>
+class basic_pool {
+  using core = pool_core<Connection, Clock>;
+
+ public:
+  /// Opens one connection by the deadline; never returns nullptr. Called from several threads at
+  /// once, and at most `connect_timeout` after the end of the pool.
+  /// Throws: connection_error or timeout_error; anything else fails the waiting callers with it.
+  using connector = typename core::connector;
+
+  /// A connection on loan; gives it back when destroyed, without blocking on the network. May
+  /// outlive the pool.
+  class lease {
+   public:
+    lease() noexcept = default;
+    lease(lease&& other) noexcept { swap(other); }
+    lease& operator=(lease&& other) noexcept {
+      lease{std::move(other)}.swap(*this);
+      return *this;
+    }
+    ~lease() {
+      if (place_) pool_->give_back(*place_, discarded_);
+    }
+
+    Connection& operator*() const noexcept { return *place_->connection; }
+    Connection* operator->() const noexcept { return place_->connection.get(); }
+    /// False when empty or moved from.
+    explicit operator bool() const noexcept { return place_ != nullptr; }
+
+    /// Time the acquire took beyond the fast path; zero when a connection was at hand.
+    [[nodiscard]] std::chrono::nanoseconds waited() const noexcept { return waited_; }
+    /// The connection is closed when the lease ends.
+    void discard() noexcept { discarded_ = true; }
+
+   private:
+    friend class basic_pool;
+    lease(std::shared_ptr<core> pool, typename core::grant granted) noexcept
+        : pool_{std::move(pool)}, place_{granted.place}, waited_{granted.waited} {}
+
+    void swap(lease& other) noexcept {
+      std::swap(pool_, other.pool_);
+      std::swap(place_, other.place_);
+      std::swap(waited_, other.waited_);
+      std::swap(discarded_, other.discarded_);
+    }
+
+    std::shared_ptr<core> pool_;
+    typename core::slot_type* place_ = nullptr;
+    std::chrono::nanoseconds waited_{};
+    bool discarded_ = false;
+  };
+
+  /// Connects to nothing. `endpoint` names the server in messages; `seed` drives the jitter.
+  basic_pool(const pool_options& options, std::string endpoint, connector connect,
+             std::uint64_t seed = std::random_device{}())
+      : core_{std::make_shared<core>(options, std::move(endpoint), std::move(connect), seed)} {}
+
+  basic_pool(const basic_pool&) = delete;
+  basic_pool& operator=(const basic_pool&) = delete;
+
+  /// As close() without waiting for leases.
+  ~basic_pool() { core_->close(deadline{deadline::clock::time_point{}}); }
+
+  /// A connection, checked when it was idle for long. Waits at most until `until` and at most
+  /// `acquire_timeout`; with the deadline passed, only what is idle is given.
+  /// Throws: pool_error (pool_timeout, pool_overloaded, pool_closed; nested_acquire when this
+  /// thread took all the connections there may be), connection_error with the cause when the
+  /// server cannot be reached, cancelled when `stop` is requested.
+  [[nodiscard]] lease acquire(deadline until = {}, std::stop_token stop = {},
+                              std::source_location where = std::source_location::current()) {
+    auto pool = core_;  // a caller that waits while the pool is destroyed still has its core
+    const auto granted = pool->acquire({until, std::move(stop), where});
+    return lease{std::move(pool), granted};
+  }
+
+  [[nodiscard]] pool_stats stats() const { return core_->stats(); }
+
+  /// Fails the waiting callers, closes what is idle and waits for the leases until the deadline;
+  /// those that are left are returned and close when they end. Threads of the pool get two seconds
+  /// more; one that still connects then ends by itself.
+  std::vector<held_lease> close(deadline until) { return core_->close(until); }
+
+  /// Does what is due by `Clock` now. The pool does so by itself as real time passes; call it after
+  /// moving a clock that does not.
+  void run_due() { core_->run_due(); }
+
+ private:
+  std::shared_ptr<core> core_;
+};
+
+}  // namespace soundhash::db
