@@ -1,0 +1,103 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <soundhash/db/core/deadline.hpp>
+#include <soundhash/db/core/error.hpp>
+#include <soundhash/db/core/function_ref.hpp>
+#include <soundhash/db/core/param.hpp>
+#include <soundhash/db/core/query.hpp>
+#include <soundhash/db/core/result.hpp>
+#include <soundhash/db/core/row_traits.hpp>
+#include <soundhash/db/export.hpp>
+
+namespace soundhash::db {
+
+/// Runs statements. `database` is one (each statement on a pooled connection of its own, outside a
+/// transaction, one round trip) and `transaction` is one; repositories take either.
+/// Thread safety: that of the implementation: `database` is safe for concurrent use, a
+/// `transaction` belongs to one thread at a time.
+/// Throws, from every verb: connection_error, pool_error, timeout_error, query_error,
+/// constraint_violation, transaction_error, commit_in_doubt (a write outside a transaction whose
+/// answer was lost), decode_error, cancelled.
+class SOUNDHASH_DB_EXPORT executor {
+ public:
+  virtual ~executor();
+
+  /// Exactly one row. Throws: also cardinality_error for none or several.
+  template <readable_row T>
+  [[nodiscard]] T one(const query& statement, const params& values = {},
+                      const call_options& options = {}) {
+    std::optional<T> found;
+    run(statement, values, options, [&](const result& rows) {
+      if (rows.size() != 1) throw cardinality_error{statement.name(), rows.size()};
+      found.emplace(row_reader<T>{rows}(0));
+    });
+    return std::move(*found);
+  }
+
+  /// One row or none. Throws: also cardinality_error for several.
+  template <readable_row T>
+  [[nodiscard]] std::optional<T> maybe(const query& statement, const params& values = {},
+                                       const call_options& options = {}) {
+    std::optional<T> found;
+    run(statement, values, options, [&](const result& rows) {
+      if (rows.size() > 1) throw cardinality_error{statement.name(), rows.size()};
+      if (!rows.empty()) found.emplace(row_reader<T>{rows}(0));
+    });
+    return found;
+  }
+
+  /// All rows, in the server's order.
+  template <readable_row T>
+  [[nodiscard]] std::vector<T> all(const query& statement, const params& values = {},
+                                   const call_options& options = {}) {
+    std::vector<T> found;
+    run(statement, values, options, [&](const result& rows) {
+      const row_reader<T> read{rows};
+      found.clear();
+      found.reserve(rows.size());
+      for (std::size_t i = 0; i < rows.size(); ++i) found.push_back(read(i));
+    });
+    return found;
+  }
+
+  /// The number of rows that the statement touched.
+  std::uint64_t execute(const query& statement, const params& values = {},
+                        const call_options& options = {});
+
+  /// Runs `body(executor&)` so that all its statements happen or none: in a transaction of its own
+  /// on a `database` (the body may run again after a serialization failure or deadlock), inside
+  /// the current one on a `transaction`. Returns what the body returns.
+  template <class F>
+  auto atomically(F&& body, const call_options& options = {}) {
+    using returned = std::invoke_result_t<F&, executor&>;
+    if constexpr (std::is_void_v<returned>) {
+      run_atomically(options, [&](executor& inside) { body(inside); });
+    } else {
+      std::optional<returned> value;
+      run_atomically(options, [&](executor& inside) { value.emplace(body(inside)); });
+      return std::move(*value);
+    }
+  }
+
+ protected:
+  executor() = default;
+  executor(const executor&) = default;
+  executor& operator=(const executor&) = default;
+  executor(executor&&) = default;
+  executor& operator=(executor&&) = default;
+
+  /// Runs the statement and gives its result to `consume`, at most once per successful attempt;
+  /// what `consume` throws passes through.
+  virtual void run(const query& statement, const params& values, const call_options& options,
+                   function_ref<void(const result&)> consume) = 0;
+
+  virtual void run_atomically(const call_options& options, function_ref<void(executor&)> body) = 0;
+};
+
+}  // namespace soundhash::db

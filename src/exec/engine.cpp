@@ -1,0 +1,197 @@
+#include "exec/engine.hpp"
+
+#include <condition_variable>
+#include <mutex>
+#include <random>
+#include <utility>
+
+#include <soundhash/db/core/error.hpp>
+
+#include "exec/transaction_impl.hpp"
+#include "pool/backoff.hpp"
+
+namespace soundhash::db {
+namespace {
+
+using clock = deadline::clock;
+
+/// Reading few rows costs less than reading the clock twice.
+constexpr std::size_t decode_timed_from = 16;
+
+/// What may be tried again: the transaction is rolled back for certain, or its author said that it
+/// may happen twice.
+bool may_run_again(const error& failure, const transaction_options& options) {
+  switch (failure.code()) {
+    case errc::serialization:
+    case errc::deadlock:
+      return true;
+    case errc::lost:
+      return failure.sent() == sent::no || options.idempotent || options.read_only;
+    case errc::commit_in_doubt:
+      return options.idempotent;
+    default:
+      return false;
+  }
+}
+
+/// Sleeps without a connection; false when the pause would pass the deadline or a stop came.
+bool pause(backoff& delays, const transaction_options& options) {
+  const auto delay = delays.next();
+  if (!options.until.is_never() && clock::now() + delay >= options.until.at()) return false;
+  std::mutex mutex;
+  std::condition_variable_any never;
+  std::unique_lock lock{mutex};
+  never.wait_for(lock, options.stop, delay, [] { return false; });
+  return !options.stop.stop_requested();
+}
+
+void validate(const transaction_options& options) {
+  if (options.deferrable && (options.isolation != isolation::serializable || !options.read_only)) {
+    throw invalid_argument{"transaction_options::deferrable",
+                           "needs isolation serializable and read_only"};
+  }
+  if (options.attempts < 1 || options.attempts > 100) {
+    throw invalid_argument{"transaction_options::attempts", "is outside 1 to 100"};
+  }
+}
+
+}  // namespace
+
+engine::engine(const pool_options& limits, std::chrono::milliseconds statement_timeout,
+               std::string endpoint, connection_pool::connector connect,
+               std::shared_ptr<metrics> registry, interceptor_chain watchers)
+    : acquire_timeout_{limits.acquire_timeout},
+      statement_timeout_{statement_timeout},
+      registry_{std::move(registry)},
+      watchers_{std::move(watchers)},
+      pool_{limits, std::move(endpoint), std::move(connect)} {}
+
+deadline engine::effective(deadline wanted) const {
+  if (!wanted.is_never() || statement_timeout_.count() == 0) return wanted;
+  return deadline::in(acquire_timeout_ + statement_timeout_ + std::chrono::seconds{1});
+}
+
+connection_pool::lease engine::acquire(deadline until, std::stop_token stop) {
+  return pool_.acquire(until, std::move(stop));
+}
+
+void engine::run(const query& statement, const params& values, const call_options& options,
+                 function_ref<void(const result&)> consume) {
+  const call_options bounded{effective(options.until), options.stop};
+  try {
+    run_once(statement, values, bounded, consume);
+  } catch (const connection_error& failure) {
+    const bool once_more = failure.code() == errc::lost &&
+                           (statement.access() == access::read_only || failure.sent() == sent::no);
+    if (!once_more || bounded.until.passed()) throw;
+    run_once(statement, values, bounded, consume);
+  }
+}
+
+void engine::run_once(const query& statement, const params& values, const call_options& options,
+                      function_ref<void(const result&)> consume) {
+  statement_event event{.name = statement.name(), .sql = statement.sql()};
+  const auto rows = [&] {
+    auto lease = acquire(options.until, options.stop);
+    event.acquire = lease.waited();
+    return observe(event, *lease,
+                   {.name = statement.name(),
+                    .sql = statement.sql(),
+                    .values = &values,
+                    .access = statement.access(),
+                    .until = options.until,
+                    .stop = options.stop});
+  }();  // the connection is free again before the rows are read
+  deliver(event, rows, consume);
+}
+
+result engine::observe(statement_event& event, driver::connection& on,
+                       const driver::statement& what) {
+  watchers_.on_start(event);
+  driver::timing cost;
+  try {
+    auto rows = on.run(what, &cost);
+    event.prepare = cost.prepare;
+    event.execute = cost.execute;
+    event.rows = std::max<std::uint64_t>(rows.size(), rows.affected());
+    return rows;
+  } catch (const error& failure) {
+    event.prepare = cost.prepare;
+    event.execute = cost.execute;
+    event.failure = &failure;
+    event.sqlstate = failure.sqlstate();
+    watchers_.on_finish(event);
+    throw;
+  }
+}
+
+void engine::deliver(statement_event& event, const result& rows,
+                     function_ref<void(const result&)> consume) {
+  try {
+    if (rows.size() < decode_timed_from) {
+      consume(rows);
+    } else {
+      const auto started = clock::now();
+      consume(rows);
+      event.decode = clock::now() - started;
+    }
+  } catch (const error& failure) {
+    event.failure = &failure;
+    watchers_.on_finish(event);
+    throw;
+  } catch (...) {
+    watchers_.on_finish(event);
+    throw;
+  }
+  watchers_.on_finish(event);
+}
+
+std::string engine::observe_command(std::string_view name, driver::connection& on,
+                                    std::string_view sql, deadline until) {
+  statement_event event{.kind = statement_kind::transaction, .name = name, .sql = sql};
+  watchers_.on_start(event);
+  const auto started = clock::now();
+  try {
+    auto tag = on.command(sql, until);
+    event.execute = clock::now() - started;
+    watchers_.on_finish(event);
+    return tag;
+  } catch (const error& failure) {
+    event.execute = clock::now() - started;
+    event.failure = &failure;
+    event.sqlstate = failure.sqlstate();
+    watchers_.on_finish(event);
+    throw;
+  }
+}
+
+void engine::report(statement_event& event) {
+  watchers_.on_start(event);
+  watchers_.on_finish(event);
+}
+
+transaction engine::begin(const transaction_options& options) {
+  validate(options);
+  return transaction{std::make_unique<transaction::impl>(shared_from_this(), options)};
+}
+
+void engine::with_transaction(const transaction_options& options,
+                              function_ref<void(transaction&)> body) {
+  validate(options);
+  backoff delays{std::random_device{}(), std::chrono::milliseconds{5}, std::chrono::seconds{1}};
+  for (int attempt = 1;; ++attempt) {
+    try {
+      auto tx = begin(options);
+      body(tx);
+      tx.commit();
+      return;
+    } catch (const error& failure) {
+      if (attempt >= options.attempts || !may_run_again(failure, options)) throw;
+      // The pause is taken after the transaction, and with it the connection, is gone; when it
+      // must not be taken, the failure goes to the caller.
+      if (!pause(delays, options)) throw;
+    }
+  }
+}
+
+}  // namespace soundhash::db

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include <soundhash/db/exec/executor.hpp>
+#include <soundhash/db/exec/transaction.hpp>
+#include <soundhash/db/pool/pool_options.hpp>
+
+#include "driver/connection.hpp"
+#include "observe/interceptor_chain.hpp"
+#include "pool/connection_pool.hpp"
+
+namespace soundhash::db {
+
+/// What the executors of one database share: the pool, the interceptors and the default times.
+/// Thread safety: safe for concurrent use.
+class engine : public std::enable_shared_from_this<engine> {
+ public:
+  engine(const pool_options& limits, std::chrono::milliseconds statement_timeout,
+         std::string endpoint, connection_pool::connector connect,
+         std::shared_ptr<metrics> registry, interceptor_chain watchers);
+
+  /// The call's deadline, or the default: acquire timeout + statement timeout + 1 s; none at all
+  /// when statements have no timeout.
+  [[nodiscard]] deadline effective(deadline wanted) const;
+
+  [[nodiscard]] connection_pool::lease acquire(deadline until, std::stop_token stop = {});
+
+  /// Runs one statement outside a transaction. A read whose session is lost runs once more on
+  /// another; so does anything of which nothing was sent.
+  void run(const query& statement, const params& values, const call_options& options,
+           function_ref<void(const result&)> consume);
+
+  [[nodiscard]] transaction begin(const transaction_options& options);
+  void with_transaction(const transaction_options& options, function_ref<void(transaction&)> body);
+
+  /// Runs one statement on a session between on_start and on_finish of the interceptors.
+  result observe(statement_event& event, driver::connection& on, const driver::statement& what);
+  /// Gives the rows to `consume` and then reports the end of the statement.
+  void deliver(statement_event& event, const result& rows,
+               function_ref<void(const result&)> consume);
+  /// Runs a command of a transaction ("COMMIT") as an event of its own; returns its tag.
+  std::string observe_command(std::string_view name, driver::connection& on, std::string_view sql,
+                              deadline until);
+  /// Reports something that cost no time of its own.
+  void report(statement_event& event);
+
+  [[nodiscard]] connection_pool& pool() noexcept { return pool_; }
+  [[nodiscard]] metrics& registry() noexcept { return *registry_; }
+
+ private:
+  void run_once(const query& statement, const params& values, const call_options& options,
+                function_ref<void(const result&)> consume);
+
+  std::chrono::milliseconds acquire_timeout_;
+  std::chrono::milliseconds statement_timeout_;
+  std::shared_ptr<metrics> registry_;  // the chain refers to it
+  interceptor_chain watchers_;
+  connection_pool pool_;
+};
+
+}  // namespace soundhash::db

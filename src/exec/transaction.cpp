@@ -1,0 +1,250 @@
+#include <algorithm>
+#include <utility>
+
+#include <soundhash/db/core/error.hpp>
+#include <soundhash/db/exec/transaction.hpp>
+
+#include "exec/transaction_impl.hpp"
+
+namespace soundhash::db {
+namespace {
+
+constexpr std::chrono::seconds rollback_budget{2};
+
+constexpr query transaction_id{"tx.id", "SELECT pg_current_xact_id_if_assigned()::text",
+                               access::read_only};
+constexpr query transaction_status_of{"tx.status", "SELECT pg_xact_status($1::text::xid8)",
+                                      access::read_only};
+
+std::string begin_text(const transaction_options& options) {
+  std::string text = "BEGIN ISOLATION LEVEL ";
+  switch (options.isolation) {
+    case isolation::read_committed:
+      text.append("READ COMMITTED");
+      break;
+    case isolation::repeatable_read:
+      text.append("REPEATABLE READ");
+      break;
+    case isolation::serializable:
+      text.append("SERIALIZABLE");
+      break;
+  }
+  if (options.read_only) text.append(" READ ONLY");
+  if (options.deferrable) text.append(" DEFERRABLE");
+  return text;
+}
+
+[[noreturn]] void throw_rolled_back(const std::string& why) {
+  throw transaction_error{"the transaction was rolled back: " + why,
+                          {.code = errc::rolled_back, .sent = sent::yes}};
+}
+
+/// Asks another session of the pool; "in progress" means that the server has not noticed yet.
+commit_outcome ask_outcome(engine& owner, const std::string& id, std::chrono::milliseconds limit) {
+  const auto until = deadline::in(limit);
+  try {
+    while (!until.passed()) {
+      std::optional<std::string> status;
+      owner.run(transaction_status_of, {id}, {.until = until, .stop = {}}, [&](const result& rows) {
+        status = row_reader<std::optional<std::string>>{rows}(0);
+      });
+      if (!status) return commit_outcome::unknown;
+      if (*status == "committed") return commit_outcome::committed;
+      if (*status == "aborted") return commit_outcome::rolled_back;
+    }
+  } catch (const error&) {
+    // Unreachable, or it does not know the transaction: nothing was learnt.
+  }
+  return commit_outcome::unknown;
+}
+
+}  // namespace
+
+transaction::impl::impl(std::shared_ptr<engine> shared, const transaction_options& wanted)
+    : owner{std::move(shared)},
+      options{wanted},
+      begin_sql{begin_text(wanted)},
+      lease{owner->acquire(owner->effective(wanted.until), wanted.stop)} {}
+
+deadline transaction::impl::limit(deadline call) const {
+  return owner->effective(std::min(call, options.until));
+}
+
+void transaction::impl::require_open() const {
+  if (at == state::finished) throw_rolled_back("it has ended already; begin another one");
+  if (failed) throw_rolled_back("an earlier statement failed; begin another one");
+}
+
+/// BEGIN arrived together with the first statement.
+void transaction::impl::begun() {
+  if (at != state::fresh || lease->status() == driver::transaction_status::idle) return;
+  at = state::open;
+  statement_event event{.kind = statement_kind::transaction, .name = "tx.begin", .sql = begin_sql};
+  owner->report(event);
+}
+
+void transaction::impl::run(const query& statement, const params& values, const call_options& call,
+                            function_ref<void(const result&)> consume) {
+  require_open();
+  statement_event event{.name = statement.name(), .sql = statement.sql()};
+  if (at == state::fresh) event.acquire = lease.waited();
+  std::optional<result> rows;
+  try {
+    rows = owner->observe(event, *lease,
+                          {.name = statement.name(),
+                           .sql = statement.sql(),
+                           .values = &values,
+                           .access = statement.access(),
+                           .begin = at == state::fresh ? std::string_view{begin_sql} : "",
+                           .until = limit(call.until),
+                           .stop = call.stop.stop_possible() ? call.stop : options.stop});
+  } catch (const error&) {
+    failed = true;  // also when the caller swallows the exception: commit() will refuse
+    begun();
+    throw;
+  }
+  begun();
+  owner->deliver(event, *rows, consume);
+}
+
+/// A command of the transaction itself; BEGIN goes ahead when nothing was sent yet.
+void transaction::impl::command(std::string_view name, const std::string& sql) {
+  const auto text = at == state::fresh ? begin_sql + "; " + sql : sql;
+  try {
+    owner->observe_command(name, *lease, text, limit({}));
+  } catch (const error&) {
+    failed = true;
+    begun();
+    throw;
+  }
+  begun();
+}
+
+void transaction::impl::finish() {
+  at = state::finished;
+  lease = {};
+}
+
+std::string transaction::impl::fetch_transaction_id() {
+  if (!options.track_outcome) return {};
+  std::optional<std::string> id;
+  run(transaction_id, {}, {},
+      [&](const result& rows) { id = row_reader<std::optional<std::string>>{rows}(0); });
+  return id.value_or("");
+}
+
+void transaction::impl::throw_in_doubt(const error& cause, const std::string& id) {
+  commit_in_doubt::resolver resolve;
+  if (!id.empty()) {
+    resolve = [shared = owner, id](std::chrono::milliseconds limit) {
+      return ask_outcome(*shared, id, limit);
+    };
+  }
+  throw commit_in_doubt{
+      std::string{"COMMIT was sent, but no answer came, so the transaction may or may not be "
+                  "stored: "} +
+          cause.what(),
+      {.code = errc::commit_in_doubt,
+       .sent = sent::maybe,
+       .connection_usable = false,
+       .sqlstate = std::string{cause.sqlstate()}},
+      std::move(resolve)};
+}
+
+void transaction::impl::send_commit() {
+  const auto tag = owner->observe_command("tx.commit", *lease, "COMMIT", limit({}));
+  // The server answers ROLLBACK, without an error, when the transaction had failed.
+  if (tag != "COMMIT") throw_rolled_back("the server answered COMMIT with " + sanitize(tag, 32));
+}
+
+void transaction::impl::commit() {
+  if (at == state::finished) throw_rolled_back("it has ended already");
+  if (failed) {
+    rollback();
+    throw_rolled_back("a statement had failed, and its error was swallowed");
+  }
+  if (at == state::fresh) return finish();
+  const auto id = fetch_transaction_id();
+  try {
+    send_commit();
+  } catch (const error& failure) {
+    const bool answered = failure.sent() == sent::yes;
+    const bool not_sent = failure.sent() == sent::no;
+    if (answered || not_sent) {
+      rollback();
+      throw;
+    }
+    finish();
+    throw_in_doubt(failure, id);
+  }
+  finish();
+}
+
+void transaction::impl::rollback() noexcept {
+  if (at == state::finished) return;
+  try {
+    if (lease->usable() && lease->status() != driver::transaction_status::idle) {
+      owner->observe_command("tx.rollback", *lease, "ROLLBACK", deadline::in(rollback_budget));
+    }
+  } catch (const std::exception&) {
+    lease->abort();  // the server rolls back when the session ends
+  }
+  finish();
+}
+
+int transaction::impl::open_savepoint() {
+  require_open();
+  const int mark = ++savepoints;
+  command("tx.savepoint", "SAVEPOINT sp_" + std::to_string(mark));
+  return mark;
+}
+
+void transaction::impl::release_savepoint(int mark) {
+  require_open();
+  command("tx.release", "RELEASE SAVEPOINT sp_" + std::to_string(mark));
+}
+
+void transaction::impl::rollback_to_savepoint(int mark) noexcept {
+  if (at != state::open || !lease->usable()) return;
+  try {
+    command("tx.rollback_to", "ROLLBACK TO SAVEPOINT sp_" + std::to_string(mark));
+    failed = false;
+  } catch (const std::exception&) {
+    // `failed` is set: commit() will refuse.
+  }
+}
+
+transaction::transaction(std::unique_ptr<impl> state) : state_{std::move(state)} {}
+transaction::transaction(transaction&&) noexcept = default;
+transaction& transaction::operator=(transaction&&) noexcept = default;
+
+/// The pool rolls back what comes back open, on its own thread: the caller does not wait for it.
+transaction::~transaction() = default;
+
+void transaction::commit() {
+  state_->commit();
+}
+void transaction::rollback() noexcept {
+  state_->rollback();
+}
+
+void transaction::run(const query& statement, const params& values, const call_options& options,
+                      function_ref<void(const result&)> consume) {
+  state_->run(statement, values, options, consume);
+}
+
+void transaction::run_atomically(const call_options&, function_ref<void(executor&)> body) {
+  body(*this);
+}
+
+int transaction::open_savepoint() {
+  return state_->open_savepoint();
+}
+void transaction::release_savepoint(int mark) {
+  state_->release_savepoint(mark);
+}
+void transaction::rollback_to_savepoint(int mark) noexcept {
+  state_->rollback_to_savepoint(mark);
+}
+
+}  // namespace soundhash::db

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <soundhash/db/exec/transaction.hpp>
+
+#include "exec/engine.hpp"
+
+namespace soundhash::db {
+
+/// States: fresh (nothing sent) → open → committed, rolled back or in doubt; `failed` marks an open
+/// transaction in which a statement failed outside a savepoint.
+struct transaction::impl {
+  impl(std::shared_ptr<engine> shared, const transaction_options& wanted);
+
+  void run(const query& statement, const params& values, const call_options& call,
+           function_ref<void(const result&)> consume);
+  void commit();
+  void rollback() noexcept;
+  int open_savepoint();
+  void release_savepoint(int mark);
+  void rollback_to_savepoint(int mark) noexcept;
+
+  [[nodiscard]] bool finished() const noexcept { return at == state::finished; }
+
+ private:
+  enum class state : unsigned char { fresh, open, finished };
+
+  [[nodiscard]] deadline limit(deadline call) const;
+  void require_open() const;
+  void command(std::string_view name, const std::string& sql);
+  void begun();
+  void finish();
+  std::string fetch_transaction_id();
+  void send_commit();
+  [[noreturn]] void throw_in_doubt(const error& cause, const std::string& transaction_id);
+
+  std::shared_ptr<engine> owner;
+  transaction_options options;
+  std::string begin_sql;
+  connection_pool::lease lease;
+  state at = state::fresh;
+  bool failed = false;
+  int savepoints = 0;
+};
+
+}  // namespace soundhash::db
