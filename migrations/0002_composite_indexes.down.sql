@@ -1,0 +1,6 @@
+DROP INDEX idx_processing_jobs_target;
+DROP INDEX idx_processing_jobs_type_status;
+DROP INDEX idx_match_results_matched_fp;
+DROP INDEX idx_match_results_query_fp;
+DROP INDEX idx_fingerprints_hash_video;
+DROP INDEX idx_fingerprints_video_time;
