@@ -112,6 +112,22 @@ void add_pool_figures(const pool_stats& pool, std::vector<figure>& out) {
   }
 }
 
+bool is_local(std::string_view host) {
+  return host.empty() || host.front() == '/' || host == "localhost" || host == "::1" ||
+         host.starts_with("127.");
+}
+
+/// libpq's default, sslmode=prefer, neither insists on TLS nor checks whom it talks to.
+void warn_of_unverified_peer(const database_options& options) {
+  const auto found = options.parameters.find("sslmode");
+  const bool verified = found != options.parameters.end() && found->second.starts_with("verify-");
+  if (is_local(options.host) || verified) return;
+  logger()->warn(
+      "the identity of the database server {} is not verified; set sslmode=verify-full and "
+      "sslrootcert in DATABASE_URL",
+      sanitize(options.host, 255));
+}
+
 std::shared_ptr<engine> make_engine(const database_options& options) {
   auto registry = std::make_shared<metrics>(options.slow_query);
   return std::make_shared<engine>(options.pool, options.statement_timeout,
@@ -137,6 +153,7 @@ database database::open(const database_options& options) {
   if (options.cache.enabled) {
     throw config_error{"REDIS_ENABLED", "this build has no Redis cache", "false"};
   }
+  warn_of_unverified_peer(options);
   return database{std::make_shared<impl>(options)};
 }
 
