@@ -1,7 +1,5 @@
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
 #include <span>
 #include <string>
 
@@ -26,35 +24,9 @@ struct codec<column_array<Row, Member>> {
   using element = typename detail::unwrapped<Member>::type;
   static constexpr bool text_parameter = false;
 
-  /// Source of the form: array_recv of PostgreSQL (src/backend/utils/adt/arrayfuncs.c).
   static void append_binary(std::string& out, const column_array<Row, Member>& column) {
-    const auto count = static_cast<std::uint32_t>(column.rows.size());
-    detail::append_big_endian<std::uint32_t>(out, count == 0 ? 0U : 1U);  // dimensions
-    detail::append_big_endian<std::uint32_t>(out, 0U);  // flags; the server looks for NULLs itself
-    detail::append_big_endian<std::uint32_t>(out, codec<element>::element_oid);
-    if (count == 0) return;
-    detail::append_big_endian(out, count);
-    detail::append_big_endian<std::uint32_t>(out, 1U);  // lower bound
-    for (const auto& row : column.rows) append_element(out, row.*(column.member));
-  }
-
- private:
-  static void append_element(std::string& out, const Member& value) {
-    if constexpr (detail::is_optional<Member>) {
-      value ? append_value(out, *value) : detail::append_big_endian(out, std::uint32_t{0xFFFFFFFF});
-    } else {
-      append_value(out, value);
-    }
-  }
-
-  static void append_value(std::string& out, const element& value) {
-    const auto start = out.size();
-    out.append(sizeof(std::uint32_t), '\0');
-    codec<element>::append_binary(out, value);
-    const auto size = static_cast<std::uint32_t>(out.size() - start - sizeof(std::uint32_t));
-    for (std::size_t i = 0; i < sizeof size; ++i) {
-      out[start + i] = static_cast<char>(static_cast<unsigned char>(size >> (24 - 8 * i)));
-    }
+    detail::append_array_header<element>(out, column.rows.size());
+    for (const auto& row : column.rows) detail::append_array_element(out, row.*(column.member));
   }
 };
 

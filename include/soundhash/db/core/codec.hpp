@@ -167,10 +167,42 @@ struct SOUNDHASH_DB_EXPORT codec<bytes> {
   static bool decode(std::string_view data, std::uint32_t type_oid, bytes& out);
 };
 
+namespace detail {
+
+/// Begins PostgreSQL's array form: `count` elements follow.
+template <class Element>
+void append_array_header(std::string& out, std::size_t count) {
+  append_big_endian<std::uint32_t>(out, count == 0 ? 0U : 1U);  // dimensions
+  append_big_endian<std::uint32_t>(out, 0U);  // flags; the server looks for NULLs itself
+  append_big_endian<std::uint32_t>(out, codec<Element>::element_oid);
+  if (count == 0) return;
+  append_big_endian(out, static_cast<std::uint32_t>(count));
+  append_big_endian<std::uint32_t>(out, 1U);  // lower bound
+}
+
+/// One element; an empty optional is NULL.
+template <class T>
+void append_array_element(std::string& out, const T& value) {
+  if constexpr (is_optional<T>) {
+    value ? append_array_element(out, *value) : append_big_endian(out, std::uint32_t{0xFFFFFFFF});
+  } else {
+    const auto start = out.size();
+    out.append(sizeof(std::uint32_t), '\0');
+    codec<T>::append_binary(out, value);
+    const auto size = static_cast<std::uint32_t>(out.size() - start - sizeof(std::uint32_t));
+    for (std::size_t i = 0; i < sizeof size; ++i) {
+      out[start + i] = static_cast<char>(static_cast<unsigned char>(size >> (24 - 8 * i)));
+    }
+  }
+}
+
+}  // namespace detail
+
 /// A one-dimensional array of a scalar; NULL elements need `std::vector<std::optional<T>>`.
 template <class T>
 requires(!std::same_as<T, std::byte>) struct codec<std::vector<T>> {
-  using element = std::conditional_t<detail::is_optional<T>, T, std::optional<T>>::value_type;
+  using element =
+      typename std::conditional_t<detail::is_optional<T>, T, std::optional<T>>::value_type;
   static constexpr std::string_view name = "array";
   static constexpr bool text_parameter = false;
 
@@ -178,13 +210,13 @@ requires(!std::same_as<T, std::byte>) struct codec<std::vector<T>> {
   static bool accepts(std::uint32_t) noexcept { return true; }
 
   static void append_binary(std::string& out, std::span<const T> values) {
-    append_header(out, values.size());
-    for (const auto& value : values) append_element(out, value);
+    detail::append_array_header<element>(out, values.size());
+    for (const auto& value : values) detail::append_array_element(out, value);
   }
   static void append_binary(std::string& out,
                             const std::vector<bool>& values) requires std::same_as<T, bool> {
-    append_header(out, values.size());
-    for (const bool value : values) append_element(out, value);
+    detail::append_array_header<bool>(out, values.size());
+    for (const bool value : values) detail::append_array_element(out, value);
   }
 
   static bool decode(std::string_view data, std::uint32_t, std::vector<T>& out) {
@@ -206,33 +238,6 @@ requires(!std::same_as<T, std::byte>) struct codec<std::vector<T>> {
       out.emplace_back(std::move(value));
     }
     return data.empty();
-  }
-
- private:
-  static void append_header(std::string& out, std::size_t count) {
-    detail::append_big_endian<std::uint32_t>(out, count == 0 ? 0U : 1U);  // dimensions
-    detail::append_big_endian<std::uint32_t>(out, detail::is_optional<T> ? 1U : 0U);
-    detail::append_big_endian<std::uint32_t>(out, codec<element>::element_oid);
-    if (count == 0) return;
-    detail::append_big_endian(out, static_cast<std::uint32_t>(count));
-    detail::append_big_endian<std::uint32_t>(out, 1U);  // lower bound
-  }
-
-  static void append_element(std::string& out, const auto& value) {
-    if constexpr (detail::is_optional<std::remove_cvref_t<decltype(value)>>) {
-      if (!value) {
-        detail::append_big_endian<std::uint32_t>(out, 0xFFFFFFFFU);
-        return;
-      }
-      append_element(out, *value);
-    } else {
-      const auto start = out.size();
-      out.append(4, '\0');
-      codec<element>::append_binary(out, value);
-      std::string length;
-      detail::append_big_endian(length, static_cast<std::uint32_t>(out.size() - start - 4));
-      out.replace(start, 4, length);
-    }
   }
 };
 
