@@ -73,6 +73,15 @@ std::string cardinality_message(std::string_view query_name, std::size_t rows) {
              : text.append(std::to_string(rows)).append(" rows where at most one was expected");
 }
 
+/// Removes the first bytes of a character whose rest is cut off.
+void drop_partial_character(std::string& text) {
+  const auto is = [&](unsigned kind) {
+    return !text.empty() && (static_cast<unsigned char>(text.back()) & 0xC0U) == kind;
+  };
+  while (is(0x80)) text.pop_back();
+  if (is(0xC0)) text.pop_back();
+}
+
 std::string config_message(std::string_view variable, std::string_view problem,
                            std::string_view accepted) {
   std::string text{variable};
@@ -198,8 +207,11 @@ std::string sanitize(std::string_view text, std::size_t cap) {
   std::string out;
   out.reserve(std::min(text.size(), cap));
   for (const char c : text) {
-    if (out.size() >= cap) return out.append("…");
     const auto byte = static_cast<unsigned char>(c);
+    if (out.size() >= cap) {
+      if ((byte & 0xC0U) == 0x80) drop_partial_character(out);
+      return out.append("…");
+    }
     if (byte < 0x20 || byte == 0x7F) {
       out.append("\\x").push_back(digits[byte >> 4U]);
       out.push_back(digits[byte & 0xFU]);

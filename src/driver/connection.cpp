@@ -1,8 +1,11 @@
 #include "driver/connection.hpp"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
+#include <cstdint>
 #include <cstdlib>
+#include <limits>
 #include <map>
 #include <string>
 #include <utility>
@@ -35,6 +38,9 @@ constexpr int binary = 1;
 /// How much later than the server's limit the client gives up: the server's own answer, which
 /// keeps the session, shall win whenever the server is alive.
 constexpr milliseconds client_grace{100};
+
+/// What statement_timeout can hold.
+constexpr milliseconds longest_limit{std::numeric_limits<std::int32_t>::max()};
 
 std::uint64_t affected_rows(PGresult* rows) {
   const char* text = PQcmdTuples(rows);
@@ -348,6 +354,7 @@ struct connection::impl {
     if (until.is_never()) return std::nullopt;
     const auto left = std::chrono::ceil<milliseconds>(until.remaining());
     if (session_timeout.count() != 0 && left >= session_timeout) return std::nullopt;
+    if (left > longest_limit) return std::nullopt;
     return std::max(left, milliseconds{1});
   }
 
@@ -415,12 +422,15 @@ struct connection::impl {
             failed.routine == "RevalidateCachedQuery");
   }
 
-  void forget_prepared(std::string_view name, const wait_limits& limits) {
-    prepared.erase(prepared.find(name));
-    const std::string text = "DEALLOCATE \"" + std::string{name} + "\"";
-    PQsendQuery(raw, text.c_str());
-    flush(limits, name);
-    collect(limits, name);  // fails when the server lost it already, which is as good
+  /// Outside a transaction only: inside one that failed, the server forgets nothing.
+  void forget_stale(const wait_limits& limits) {
+    for (const auto& name : std::exchange(stale, {})) {
+      prepared.erase(name);
+      const std::string text = "DEALLOCATE \"" + name + "\"";
+      PQsendQuery(raw, text.c_str());
+      flush(limits, name);
+      collect(limits, name);  // fails when the server lost it already, which is as good
+    }
   }
 
   result run(const statement& what, timing* cost) {
@@ -428,13 +438,17 @@ struct connection::impl {
     const stop_signal stop{what.stop};
     const wait_limits limits{what.until, stop};
     in_transaction = status() != transaction_status::idle;
+    if (!in_transaction) forget_stale(limits);
     prepare(what, limits, cost);
     auto reply = timed_exchange(what, limits, cost);
-    if (reply.failed && !in_transaction && what.begin.empty() && !what.name.empty() &&
+    if (reply.failed && !what.name.empty() &&
         is_lost_statement(server_error::from(reply.failed.get()))) {
-      forget_prepared(what.name, limits);
-      prepare(what, limits, cost);
-      reply = timed_exchange(what, limits, cost);
+      stale.emplace_back(what.name);
+      if (!in_transaction && what.begin.empty()) {
+        forget_stale(limits);
+        prepare(what, limits, cost);
+        reply = timed_exchange(what, limits, cost);
+      }
     }
     require_success(reply, what, last_context, sent::maybe);
     return to_result(what.name, std::move(reply.rows));
@@ -468,6 +482,8 @@ struct connection::impl {
     if (PQsendQuery(raw, text.c_str()) == 0) throw_lost({}, sent::no, {}, libpq_message());
     flush(limits, {});
     const auto reply = collect(limits, {});
+    // Which limit a savepoint brings back is not known: the next statement sets its own.
+    if (sql.starts_with("ROLLBACK TO")) local_limit = session_timeout;
     if (status() == transaction_status::idle) local_limit.reset();
     require_success(reply, what,
                     {.name = {},
@@ -510,6 +526,7 @@ struct connection::impl {
   std::optional<milliseconds> local_limit;  ///< statement_timeout set inside this transaction
   std::unique_ptr<native_connection> adopted;
   std::map<std::string, std::string, std::less<>> prepared;  ///< name → SQL
+  std::vector<std::string> stale;  ///< prepared names whose plans the server does not run any more
   statement_context last_context;
   bool in_transaction = false;
   bool closed = false;

@@ -70,7 +70,10 @@ server_error server_error::from(const PGresult* failed) {
                      .message = field(failed, PG_DIAG_MESSAGE_PRIMARY),
                      .constraint = field(failed, PG_DIAG_CONSTRAINT_NAME),
                      .routine = field(failed, PG_DIAG_SOURCE_FUNCTION)};
-  if (error.message.empty()) error.message = PQresultErrorMessage(failed);
+  if (error.message.empty()) {  // made by libpq: the first of its lines says what happened
+    error.message = PQresultErrorMessage(failed);
+    error.message = error.message.substr(0, error.message.find('\n'));
+  }
   if (may_quote_values(error.sqlstate)) error.message = without_quoted(std::move(error.message));
   while (!error.message.empty() && error.message.back() == '\n') error.message.pop_back();
   error.message = sanitize(error.message, 500);

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <algorithm>
 #include <chrono>
 #include <stop_token>
 
@@ -29,7 +28,8 @@ class deadline {
   /// Time left, zero when passed, `duration::max()` when there is no limit.
   [[nodiscard]] clock::duration remaining() const noexcept {
     if (is_never()) return clock::duration::max();
-    return std::max(at_ - clock::now(), clock::duration::zero());
+    const auto now = clock::now();
+    return at_ <= now ? clock::duration::zero() : at_ - now;
   }
 
   friend constexpr auto operator<=>(deadline, deadline) noexcept = default;
