@@ -1,0 +1,96 @@
+// ./dev bench: measures the library on a loaded database that the environment names.
+
+#include <cstdio>
+#include <exception>
+#include <fstream>
+#include <stdexcept>
+#include <string>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <soundhash/db.hpp>
+
+#include "dataset.hpp"
+#include "query_benchmark.hpp"
+
+namespace sdb = soundhash::db;
+
+namespace {
+
+struct query_options {
+  int iterations = 10;
+  std::string log_level = "INFO";
+  std::string json_file;
+  dataset_size size;
+};
+
+void write_file(const std::string& path, const std::string& text) {
+  std::ofstream out{path};
+  out << text << '\n';
+  out.close();
+  if (!out) throw std::runtime_error{"cannot write " + path};
+}
+
+void set_level(const std::string& name) {
+  const auto level = name == "DEBUG"     ? spdlog::level::debug
+                     : name == "WARNING" ? spdlog::level::warn
+                     : name == "ERROR"   ? spdlog::level::err
+                                         : spdlog::level::info;
+  spdlog::set_level(level);
+  sdb::logger()->set_level(level);
+}
+
+int bench_queries(const query_options& options) {
+  set_level(options.log_level);
+  auto db = sdb::database::open(sdb::database_options::from_env());
+  load(db, options.size);
+  const auto keys = choose_keys(db);
+  db.metrics().reset();
+
+  const auto timings = run_queries(db, keys, options.iterations);
+  const auto metrics = db.metrics().snapshot();
+  print_table(timings);
+  print_metrics(metrics);
+  if (!options.json_file.empty()) write_file(options.json_file, to_json(timings, metrics));
+
+  for (const auto& timing : timings) {
+    if (!timing.error.empty()) return 1;
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"Measures soundhash-db"};
+  app.require_subcommand(1);
+
+  query_options options;
+  auto* queries =
+      app.add_subcommand("queries", "The seven queries of the application, with verdicts");
+  queries->add_option("--iterations", options.iterations, "Runs of each query")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  queries->add_option("--log-level", options.log_level, "What is logged")
+      ->check(CLI::IsMember({"DEBUG", "INFO", "WARNING", "ERROR"}))
+      ->capture_default_str();
+  queries->add_option("--json", options.json_file, "Also write the results to this file");
+  queries->add_option("--videos", options.size.videos, "Videos to load into an empty database")
+      ->check(CLI::Range(100, 10'000'000))
+      ->capture_default_str();
+  queries
+      ->add_option("--fingerprints", options.size.fingerprints,
+                   "Fingerprints to load into an empty database")
+      ->check(CLI::Range(1000, 100'000'000))
+      ->capture_default_str();
+  CLI11_PARSE(app, argc, argv);
+
+  try {
+    return bench_queries(options);
+  } catch (const std::exception& problem) {
+    fmt::print(stderr, "soundhash-db-bench: {}\n", problem.what());
+    return 1;
+  }
+}
