@@ -1,0 +1,474 @@
+#include <array>
+#include <atomic>
+#include <cmath>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <soundhash/db.hpp>
+
+#include "support/test_database.hpp"
+
+namespace soundhash::db {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+constexpr query insert_bare{"test.insert_bare", "INSERT INTO processing_jobs DEFAULT VALUES"};
+constexpr query null_retries{"test.null_retries",
+                             "UPDATE processing_jobs SET retry_count = NULL WHERE id = $1"};
+constexpr query add_tenant{"test.add_tenant",
+                           "ALTER TABLE processing_jobs ADD COLUMN tenant_id int"};
+constexpr query count_all{"test.count", "SELECT count(*) FROM processing_jobs"};
+constexpr query count_waiting{"test.count_waiting",
+                              "SELECT count(*) FROM pg_locks WHERE NOT granted"};
+
+class job_repository_test : public ::testing::Test {
+ protected:
+  job_repository jobs() { return db_.jobs(); }
+  std::int32_t add(std::string target, std::string status = "pending", std::string type = "t") {
+    return jobs()
+        .create({.job_type = std::move(type),
+                 .target_id = std::move(target),
+                 .status = std::move(status)})
+        .id;
+  }
+  std::string status_of(std::int32_t id) { return jobs().find(id).value().status.value(); }
+
+  /// Runs `body(number)` in eight threads at once.
+  template <class F>
+  static void in_eight_threads(F body) {
+    std::vector<std::jthread> threads;
+    for (int number = 0; number < 8; ++number) threads.emplace_back([&, number] { body(number); });
+  }
+
+  /// Runs `body` in another thread, calls `release` as soon as it waits for a lock (or has ended,
+  /// when it should have waited and did not), and returns when it has ended.
+  template <class Body, class Release>
+  void while_waiting(Body body, Release release) {
+    std::atomic<bool> ended{false};
+    std::jthread other{[&] {
+      body();
+      ended = true;
+    }};
+    while (!ended && db_.one<std::int64_t>(count_waiting) == 0) std::this_thread::yield();
+    release();
+  }
+
+  database db_ = test::fresh_database();
+};
+
+std::vector<std::string> targets_of(const std::vector<job>& jobs) {
+  std::vector<std::string> targets;
+  for (const auto& j : jobs) targets.push_back(j.target_id.value_or("NULL"));
+  return targets;
+}
+
+TEST_F(job_repository_test, create_writes_the_defaults_that_only_python_knows) {
+  const auto made = jobs().create({.job_type = "t", .target_id = "x", .parameters = "{}"});
+  const auto read = jobs().find(made.id);
+  ASSERT_TRUE(read);
+  EXPECT_EQ(read->job_type, "t");
+  EXPECT_EQ(read->target_id, "x");
+  EXPECT_EQ(read->parameters, "{}");
+  EXPECT_EQ(read->status, job_status::pending);
+  EXPECT_EQ(read->progress, 0);
+  EXPECT_EQ(read->retry_count, 0);
+  EXPECT_EQ(read->max_retries, 3);
+  EXPECT_EQ(read->created_at, made.created_at);
+  EXPECT_TRUE(read->created_at);
+  EXPECT_EQ(read->started_at, std::nullopt);
+  EXPECT_EQ(jobs().find(made.id + 1), std::nullopt);
+}
+
+TEST_F(job_repository_test, checks_values_before_sending) {
+  const auto create = [&](const new_job& values) { jobs().create(values); };
+  EXPECT_THROW(create({.job_type = std::string(51, 'x')}), invalid_argument);
+  EXPECT_THROW(create({.target_id = std::string(256, 'x')}), invalid_argument);
+  EXPECT_THROW(create({.status = std::string(21, 'x')}), invalid_argument);
+  EXPECT_THROW(create({.current_step = std::string(201, 'x')}), invalid_argument);
+  EXPECT_THROW(create({.parameters = std::string("\0", 1)}), invalid_argument);
+  EXPECT_THROW(create({.progress = 1.5}), invalid_argument);
+  EXPECT_THROW(create({.progress = std::nan("")}), invalid_argument);
+  EXPECT_THROW(create({.max_retries = -1}), invalid_argument);
+  EXPECT_THROW(jobs().set_progress(1, -0.1), invalid_argument);
+  EXPECT_THROW(jobs().claim({"t"}, 0), invalid_argument);
+  EXPECT_THROW((void)jobs().pending("t", 10'001), invalid_argument);
+  EXPECT_EQ(db_.metrics().snapshot().total_queries, 0U);
+}
+
+TEST_F(job_repository_test, unknown_status_survives_a_round_trip) {
+  const auto id = add("x", "paused \u00e9");
+  EXPECT_EQ(status_of(id), "paused \u00e9");
+  EXPECT_TRUE(jobs().update_status(id, "archived"));
+  EXPECT_EQ(status_of(id), "archived");
+  EXPECT_EQ(jobs().count_by_status("archived"), 1);
+}
+
+TEST_F(job_repository_test, reads_a_row_of_nulls) {
+  db_.execute(insert_bare);
+  const auto counts = jobs().counts_by_status();
+  ASSERT_EQ(counts.size(), 1U);
+  EXPECT_EQ(counts[0].status, std::nullopt);
+  EXPECT_EQ(counts[0].count, 1);
+  EXPECT_EQ(jobs().find(1).value().progress, std::nullopt);
+}
+
+TEST_F(job_repository_test, create_if_absent_looks_at_the_statuses) {
+  const new_job wanted{.job_type = "t", .target_id = "x", .parameters = "p"};
+  const auto made = jobs().create_if_absent(wanted);
+  ASSERT_TRUE(made);
+  EXPECT_EQ(made->status, job_status::pending);
+  EXPECT_EQ(made->parameters, "p");
+  EXPECT_EQ(made->max_retries, 3);
+  EXPECT_FALSE(jobs().create_if_absent(wanted));
+  jobs().update_status(made->id, job_status::running);
+  EXPECT_FALSE(jobs().create_if_absent(wanted));
+  EXPECT_TRUE(jobs().create_if_absent({.job_type = "t", .target_id = "y"}));
+  EXPECT_TRUE(jobs().create_if_absent({.job_type = "u", .target_id = "x"}));
+  jobs().update_status(made->id, job_status::completed);
+  EXPECT_FALSE(jobs().create_if_absent(wanted, {job_status::completed}));
+  EXPECT_FALSE(jobs().create_if_absent(wanted, {}));
+  EXPECT_TRUE(jobs().create_if_absent(wanted));
+}
+
+TEST_F(job_repository_test, create_if_absent_makes_one_job_from_eight_threads) {
+  std::atomic<int> made{0};
+  in_eight_threads([&](int) {
+    for (int i = 0; i < 20; ++i) {
+      if (jobs().create_if_absent({.job_type = "t", .target_id = std::to_string(i)})) ++made;
+    }
+  });
+  EXPECT_EQ(made, 20);
+  EXPECT_EQ(db_.one<std::int64_t>(count_all), 20);
+}
+
+TEST_F(job_repository_test, single_and_batch_creation_exclude_each_other) {
+  std::vector<new_job> rows;
+  for (int i = 0; i < 30; ++i) rows.push_back({.job_type = "t", .target_id = std::to_string(i)});
+  std::atomic<std::size_t> made{0};
+  in_eight_threads([&](int number) {
+    if (number % 2 == 0) {
+      made += jobs().create_batch_if_absent(rows).size();
+    } else {
+      for (const auto& row : rows) made += jobs().create_if_absent(row) ? 1U : 0U;
+    }
+  });
+  EXPECT_EQ(made, 30U);
+  EXPECT_EQ(db_.one<std::int64_t>(count_all), 30);
+}
+
+TEST_F(job_repository_test, create_if_absent_refuses_an_older_snapshot) {
+  for (const auto level : {isolation::repeatable_read, isolation::serializable}) {
+    auto tx = db_.begin({.isolation = level});
+    EXPECT_THROW(database::jobs(tx).create_if_absent({.job_type = "t", .target_id = "x"}),
+                 invalid_argument);
+    tx.rollback();
+  }
+  EXPECT_EQ(db_.one<std::int64_t>(count_all), 0);
+}
+
+TEST_F(job_repository_test, create_if_absent_waits_for_another_transaction) {
+  auto tx = db_.begin();
+  ASSERT_TRUE(database::jobs(tx).create_if_absent({.job_type = "t", .target_id = "x"}));
+  EXPECT_TRUE(jobs().create_if_absent({.job_type = "t", .target_id = "y"}));  // does not wait
+  std::optional<job> second;
+  while_waiting([&] { second = jobs().create_if_absent({.job_type = "t", .target_id = "x"}); },
+                [&] { tx.commit(); });
+  EXPECT_FALSE(second);
+}
+
+TEST_F(job_repository_test, ingest_waits_for_a_job_that_is_being_created) {
+  const auto channel = db_.channels().create({.channel_id = "UC1"});
+  auto tx = db_.begin();
+  ASSERT_TRUE(database::jobs(tx).create_if_absent({.job_type = "t", .target_id = "v"}));
+  const std::vector<new_video> videos{{.video_id = "v"}};
+  std::vector<ingested_video> made;
+  while_waiting([&] { made = db_.videos().ingest(channel.id, videos, "t"); }, [&] { tx.commit(); });
+  ASSERT_EQ(made.size(), 1U);
+  EXPECT_FALSE(made[0].job_id);
+  EXPECT_EQ(db_.one<std::int64_t>(count_all), 1);
+}
+
+TEST_F(job_repository_test, create_batch_if_absent_gives_new_jobs_in_order) {
+  add("b");
+  const std::vector<new_job> rows{{.job_type = "t", .target_id = "c", .parameters = "first"},
+                                  {.job_type = "t", .target_id = "b"},
+                                  {.job_type = "u", .target_id = "b"},
+                                  {.job_type = "t", .target_id = "c", .parameters = "second"},
+                                  {.job_type = "t", .target_id = "a"}};
+  const auto made = jobs().create_batch_if_absent(rows);
+  EXPECT_THAT(targets_of(made), ElementsAre("c", "b", "a"));
+  EXPECT_EQ(made[0].parameters, "first");
+  EXPECT_EQ(made[1].job_type, "u");
+  EXPECT_EQ(made[0].status, job_status::pending);
+  EXPECT_EQ(made[0].retry_count, 0);
+  EXPECT_THAT(jobs().create_batch_if_absent(rows), IsEmpty());
+  EXPECT_THAT(jobs().create_batch_if_absent({}), IsEmpty());
+}
+
+TEST_F(job_repository_test, create_batch_if_absent_takes_more_than_one_statement_holds) {
+  std::vector<new_job> rows;
+  for (int i = 0; i < 5100; ++i) rows.push_back({.job_type = "t", .target_id = std::to_string(i)});
+  const auto made = jobs().create_batch_if_absent(rows);
+  ASSERT_EQ(made.size(), rows.size());
+  for (const std::size_t i : {0U, 4999U, 5000U, 5099U}) {
+    EXPECT_EQ(made[i].target_id, rows[i].target_id);
+  }
+}
+
+TEST_F(job_repository_test, create_batch_if_absent_names_the_row_it_refuses) {
+  std::vector<new_job> rows(3, {.job_type = "t", .target_id = "x"});
+  rows[1].target_id = std::string(256, 'x');
+  try {
+    jobs().create_batch_if_absent(rows);
+    FAIL() << "nothing was thrown";
+  } catch (const invalid_argument& refused) {
+    EXPECT_EQ(refused.argument(), "target_id");
+    EXPECT_EQ(refused.row(), 1U);
+  }
+}
+
+TEST_F(job_repository_test, exists_filters_by_status_when_given) {
+  add("x", "failed");
+  EXPECT_TRUE(jobs().exists("t", "x"));
+  EXPECT_TRUE(jobs().exists("t", "x", {job_status::pending, job_status::failed}));
+  EXPECT_FALSE(jobs().exists("t", "x", {job_status::pending}));
+  EXPECT_FALSE(jobs().exists("u", "x"));
+}
+
+TEST_F(job_repository_test, exist_batch_gives_the_targets_that_have_jobs) {
+  add("1");
+  add("1");
+  add("1200", "failed");
+  std::vector<std::string> targets;
+  for (int i = 0; i < 1500; ++i) targets.push_back(std::to_string(i));
+  EXPECT_THAT(jobs().exist_batch("t", targets), ElementsAre("1", "1200"));
+  EXPECT_THAT(jobs().exist_batch("t", targets, {job_status::failed}), ElementsAre("1200"));
+  EXPECT_THAT(jobs().exist_batch("u", targets), IsEmpty());
+  EXPECT_THAT(jobs().exist_batch("t", {}), IsEmpty());
+}
+
+TEST_F(job_repository_test, by_target_gives_the_newest_first) {
+  const auto first = add("x", "failed");
+  const auto second = add("x");
+  add("y");
+  const auto found = jobs().by_target("t", "x");
+  ASSERT_EQ(found.size(), 2U);
+  EXPECT_EQ(found[0].id, second);
+  EXPECT_EQ(found[1].id, first);
+  EXPECT_EQ(jobs().by_target("t", "x", {job_status::failed}).size(), 1U);
+}
+
+TEST_F(job_repository_test, pending_gives_the_oldest_first) {
+  add("a");
+  add("b", "running");
+  add("c", "pending", "u");
+  add("d");
+  EXPECT_THAT(targets_of(jobs().pending()), ElementsAre("a", "c", "d"));
+  EXPECT_THAT(targets_of(jobs().pending("t")), ElementsAre("a", "d"));
+  EXPECT_THAT(targets_of(jobs().pending("t", 1)), ElementsAre("a"));
+}
+
+TEST_F(job_repository_test, failed_gives_the_newest_first) {
+  add("a", "failed");
+  add("b", "failed");
+  add("c", "failed", "u");
+  add("d");
+  EXPECT_THAT(targets_of(jobs().failed("t")), ElementsAre("b", "a"));
+  EXPECT_THAT(targets_of(jobs().failed("t", 1)), ElementsAre("b"));
+}
+
+TEST_F(job_repository_test, claim_takes_the_oldest_pending_jobs_of_the_types) {
+  add("a");
+  add("other", "pending", "u");
+  add("b");
+  add("running", "running");
+  add("c");
+  const auto claimed = jobs().claim({"t", "v"}, 2);
+  EXPECT_THAT(targets_of(claimed), ElementsAre("a", "b"));
+  for (const auto& j : claimed) {
+    EXPECT_EQ(j.status, job_status::running);
+    EXPECT_EQ(j.progress, 0);
+    EXPECT_GE(j.started_at, j.created_at);
+    EXPECT_EQ(status_of(j.id), job_status::running);
+  }
+  EXPECT_THAT(targets_of(jobs().claim({"t"}, 10)), ElementsAre("c"));
+  EXPECT_THAT(jobs().claim({"t"}, 10), IsEmpty());
+  EXPECT_THAT(jobs().claim({}, 10), IsEmpty());
+}
+
+TEST_F(job_repository_test, claim_gives_each_job_to_one_of_eight_threads) {
+  for (int i = 0; i < 200; ++i) add(std::to_string(i));
+  std::array<std::vector<std::int32_t>, 8> claimed;
+  in_eight_threads([&](int number) {
+    auto& mine = claimed[static_cast<std::size_t>(number)];
+    for (;;) {
+      const auto some = jobs().claim({"t"}, 3);
+      if (some.empty()) break;
+      EXPECT_LE(some.size(), 3U);
+      for (const auto& j : some) mine.push_back(j.id);
+    }
+  });
+  std::multiset<std::int32_t> all;
+  for (const auto& mine : claimed) all.insert(mine.begin(), mine.end());
+  EXPECT_EQ(all.size(), 200U);
+  EXPECT_EQ((std::set<std::int32_t>{all.begin(), all.end()}.size()), 200U);
+}
+
+TEST_F(job_repository_test, claim_passes_over_jobs_that_another_is_claiming) {
+  add("a");
+  add("b");
+  auto tx = db_.begin();
+  EXPECT_THAT(targets_of(database::jobs(tx).claim({"t"}, 1)), ElementsAre("a"));
+  EXPECT_THAT(targets_of(jobs().claim({"t"}, 2)), ElementsAre("b"));
+  tx.rollback();
+  EXPECT_THAT(targets_of(jobs().claim({"t"}, 2)), ElementsAre("a"));
+}
+
+TEST_F(job_repository_test, update_status_writes_what_the_python_services_write) {
+  const auto id = add("x");
+  EXPECT_TRUE(jobs().update_status(id, "running", {.progress = 0.2, .current_step = "download"}));
+  auto read = jobs().find(id).value();
+  const auto started = read.started_at;
+  EXPECT_TRUE(started);
+  EXPECT_EQ(read.progress, 0.2);
+  EXPECT_EQ(read.current_step, "download");
+  EXPECT_EQ(read.completed_at, std::nullopt);
+
+  EXPECT_TRUE(jobs().update_status(id, "running", {.current_step = "", .error_message = ""}));
+  read = jobs().find(id).value();
+  EXPECT_EQ(read.started_at, started);
+  EXPECT_EQ(read.progress, 0.2);
+  EXPECT_EQ(read.current_step, "download");
+  EXPECT_EQ(read.error_message, std::nullopt);
+
+  EXPECT_TRUE(jobs().update_status(id, "failed", {.error_message = "broken"}));
+  read = jobs().find(id).value();
+  EXPECT_EQ(read.error_message, "broken");
+  EXPECT_GT(read.completed_at, started);
+  EXPECT_FALSE(jobs().update_status(id + 1, "running"));
+}
+
+TEST_F(job_repository_test, set_progress_leaves_a_cancelled_job_alone) {
+  const auto id = add("x", "running");
+  EXPECT_TRUE(jobs().set_progress(id, 0.5, "half"));
+  EXPECT_TRUE(jobs().set_progress(id, 0.6));
+  auto read = jobs().find(id).value();
+  EXPECT_EQ(read.progress, 0.6);
+  EXPECT_EQ(read.current_step, "half");
+  EXPECT_TRUE(jobs().cancel(id));
+  EXPECT_FALSE(jobs().set_progress(id, 0.9, "more"));
+  read = jobs().find(id).value();
+  EXPECT_EQ(read.status, job_status::cancelled);
+  EXPECT_EQ(read.progress, 0.6);
+  EXPECT_EQ(read.current_step, "half");
+}
+
+TEST_F(job_repository_test, complete_and_fail_end_running_jobs_only) {
+  const auto a = add("a", "running");
+  const auto b = add("b", "running");
+  const auto cancelled = add("c", "cancelled");
+  const auto pending = add("d");
+  EXPECT_THAT(jobs().complete({b, cancelled, a, pending, a, 999}), ElementsAre(a, b));
+  auto read = jobs().find(a).value();
+  EXPECT_EQ(read.status, job_status::completed);
+  EXPECT_EQ(read.progress, 1);
+  EXPECT_TRUE(read.completed_at);
+  EXPECT_EQ(status_of(cancelled), "cancelled");
+  EXPECT_EQ(status_of(pending), "pending");
+
+  const auto c = add("e", "running");
+  EXPECT_THAT(jobs().fail({c, b}, "broken"), ElementsAre(c));
+  read = jobs().find(c).value();
+  EXPECT_EQ(read.status, job_status::failed);
+  EXPECT_EQ(read.error_message, "broken");
+  EXPECT_TRUE(read.completed_at);
+  EXPECT_THAT(jobs().complete({}), IsEmpty());
+  EXPECT_THAT(jobs().fail({}, "e"), IsEmpty());
+}
+
+TEST_F(job_repository_test, complete_that_waited_for_a_cancel_leaves_the_job_cancelled) {
+  const auto a = add("a", "running");
+  const auto b = add("b", "running");
+  auto tx = db_.begin();
+  ASSERT_TRUE(database::jobs(tx).cancel(a));
+  std::vector<std::int32_t> completed;
+  while_waiting([&] { completed = jobs().complete({a, b}); }, [&] { tx.commit(); });
+  EXPECT_THAT(completed, ElementsAre(b));
+  EXPECT_EQ(status_of(a), "cancelled");
+}
+
+TEST_F(job_repository_test, overlapping_batches_do_not_deadlock) {
+  std::vector<std::int32_t> ids;
+  for (int i = 0; i < 100; ++i) ids.push_back(add(std::to_string(i), "running"));
+  const std::vector<std::int32_t> backwards{ids.rbegin(), ids.rend()};
+  std::atomic<std::size_t> completed{0};
+  in_eight_threads(
+      [&](int number) { completed += jobs().complete(number % 2 == 0 ? ids : backwards).size(); });
+  EXPECT_EQ(completed, 100U);
+}
+
+TEST_F(job_repository_test, retry_clears_what_the_job_had_reached) {
+  const auto id = add("x", "running");
+  EXPECT_FALSE(jobs().retry(id));
+  jobs().set_progress(id, 0.5, "half");
+  jobs().fail({id}, "broken");
+  EXPECT_TRUE(jobs().retry(id));
+  const auto read = jobs().find(id).value();
+  EXPECT_EQ(read.status, job_status::pending);
+  EXPECT_EQ(read.progress, 0);
+  EXPECT_EQ(read.current_step, std::nullopt);
+  EXPECT_EQ(read.error_message, std::nullopt);
+  EXPECT_EQ(read.started_at, std::nullopt);
+  EXPECT_EQ(read.completed_at, std::nullopt);
+  EXPECT_EQ(read.retry_count, 1);
+}
+
+TEST_F(job_repository_test, retry_counts_from_zero_when_the_count_is_null) {
+  const auto id = add("x", "completed");
+  db_.execute(null_retries, {id});
+  EXPECT_TRUE(jobs().retry(id));
+  EXPECT_EQ(jobs().find(id).value().retry_count, 1);
+}
+
+TEST_F(job_repository_test, cancel_takes_pending_and_running_jobs_only) {
+  const auto pending = add("a");
+  const auto running = add("b", "running");
+  const auto done = add("c", "completed");
+  EXPECT_TRUE(jobs().cancel(pending));
+  EXPECT_TRUE(jobs().cancel(running, "no longer wanted"));
+  EXPECT_FALSE(jobs().cancel(done));
+  EXPECT_EQ(jobs().find(running).value().error_message, "no longer wanted");
+  EXPECT_EQ(status_of(done), "completed");
+}
+
+TEST_F(job_repository_test, counts_by_status_come_in_one_query) {
+  add("a");
+  add("b");
+  add("c", "failed");
+  const auto before = db_.metrics().snapshot().total_queries;
+  const auto counts = jobs().counts_by_status();
+  EXPECT_EQ(db_.metrics().snapshot().total_queries, before + 1);
+  ASSERT_EQ(counts.size(), 2U);
+  EXPECT_EQ(counts[0].status, job_status::failed);
+  EXPECT_EQ(counts[0].count, 1);
+  EXPECT_EQ(counts[1].count, 2);
+  EXPECT_EQ(jobs().count_by_status("pending"), 2);
+  EXPECT_EQ(jobs().count_by_status("none"), 0);
+}
+
+TEST_F(job_repository_test, works_with_a_further_column) {
+  db_.execute(add_tenant);
+  EXPECT_TRUE(jobs().create_if_absent({.job_type = "t", .target_id = "x"}));
+  EXPECT_EQ(jobs().claim({"t"}, 1).size(), 1U);
+  EXPECT_EQ(jobs().by_target("t", "x").size(), 1U);
+}
+
+}  // namespace
+}  // namespace soundhash::db

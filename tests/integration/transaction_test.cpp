@@ -1,0 +1,568 @@
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <future>
+#include <latch>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <soundhash/db/core/error.hpp>
+#include <soundhash/db/database.hpp>
+
+#include "support/caught.hpp"
+#include "support/eventually.hpp"
+#include "support/sql.hpp"
+#include "support/tcp_proxy.hpp"
+#include "support/test_database.hpp"
+
+namespace soundhash::db {
+namespace {
+
+using namespace std::chrono_literals;
+using test::caught;
+using test::tcp_proxy;
+using ::testing::HasSubstr;
+
+constexpr query insert{"test.insert", "INSERT INTO numbers (id, n) VALUES ($1, $2)"};
+constexpr query add{"test.add", "UPDATE numbers SET n = n + $2 WHERE id = $1"};
+constexpr query read{"test.read", "SELECT n FROM numbers WHERE id = $1", access::read_only};
+constexpr query count_all{"test.count", "SELECT count(*) FROM numbers", access::read_only};
+constexpr query fail{"test.fail", "SELECT 1 / 0", access::read_only};
+constexpr query show_isolation{"test.isolation", "SELECT current_setting('transaction_isolation')",
+                               access::read_only};
+constexpr query select_all{"test.all", "SELECT * FROM changing", access::read_only};
+
+/// The text of a COMMIT as it travels; "READ COMMITTED" is another.
+const std::string commit_message{"COMMIT\0", 7};
+
+class transaction_test : public ::testing::Test {
+ protected:
+  transaction_test() {
+    test::execute(options_,
+                  "CREATE TABLE numbers (id int PRIMARY KEY, n int NOT NULL);"
+                  "INSERT INTO numbers VALUES (1, 0), (2, 0)");
+  }
+
+  /// What another session sees: all rows as "id | n".
+  std::string stored() const {
+    return test::query_text(options_, "SELECT id::text, n::text FROM numbers ORDER BY id");
+  }
+  bool has(int id) const {
+    return test::query_text(options_, "SELECT (count(*) > 0)::text FROM numbers WHERE id = " +
+                                          std::to_string(id)) == "true\n";
+  }
+
+  database open(const database_options& options) { return database::open(options); }
+  database open_single() {
+    auto options = options_;
+    options.pool.size = 1;
+    options.pool.max_overflow = 0;
+    return database::open(options);
+  }
+
+  database_options options_ = test::empty_database_options();
+  database db_ = database::open(options_);
+};
+
+TEST_F(transaction_test, commits_all_or_nothing) {
+  auto tx = db_.begin();
+  EXPECT_EQ(tx.execute(insert, {3, 30}), 1U);
+  EXPECT_EQ(tx.one<std::int64_t>(count_all), 3);
+  EXPECT_FALSE(has(3));
+  tx.commit();
+  EXPECT_TRUE(has(3));
+}
+
+TEST_F(transaction_test, rolls_back_on_request) {
+  auto tx = db_.begin();
+  tx.execute(insert, {3, 30});
+  tx.rollback();
+  EXPECT_FALSE(has(3));
+  const auto e = caught<transaction_error>([&] { tx.commit(); });
+  EXPECT_EQ(e.code(), errc::rolled_back);
+  EXPECT_THROW(tx.execute(add, {1, 1}), transaction_error);
+}
+
+TEST_F(transaction_test, rolls_back_when_abandoned) {
+  db_.begin().execute(insert, {3, 30});
+  EXPECT_TRUE(test::eventually([&] { return db_.pool_stats().rollbacks_on_return == 1; }));
+  EXPECT_EQ(db_.pool_stats().used, 0U);
+  EXPECT_EQ(stored(), "1 | 0\n2 | 0\n");
+}
+
+TEST_F(transaction_test, without_a_statement_sends_nothing) {
+  tcp_proxy link{options_};
+  auto db = open(link.options());
+  db.warm_up();
+  const auto before = link.round_trips();
+  db.begin().commit();
+  { auto unused = db.begin(); }
+  EXPECT_EQ(link.round_trips(), before);
+}
+
+TEST_F(transaction_test, begins_with_its_first_statement) {
+  tcp_proxy link{options_};
+  auto db = open(link.options());
+  db.with_transaction([](transaction& tx) { tx.execute(add, {1, 1}); });  // prepares
+  const auto before = link.round_trips();
+  db.with_transaction([](transaction& tx) { tx.execute(add, {1, 1}); });
+  EXPECT_EQ(link.round_trips() - before, 2) << "BEGIN with the statement, then COMMIT";
+}
+
+TEST_F(transaction_test, cannot_end_twice) {
+  auto tx = db_.begin();
+  tx.execute(add, {1, 1});
+  tx.commit();
+  EXPECT_EQ(caught<transaction_error>([&] { tx.commit(); }).code(), errc::rolled_back);
+  tx.rollback();
+  EXPECT_EQ(stored(), "1 | 1\n2 | 0\n");
+}
+
+// Failed statements
+
+TEST_F(transaction_test, a_swallowed_error_makes_commit_throw) {
+  auto tx = db_.begin();
+  tx.execute(insert, {3, 30});
+  EXPECT_THROW(tx.execute(insert, {1, 0}), constraint_violation);
+  const auto e = caught<transaction_error>([&] { tx.commit(); });
+  EXPECT_EQ(e.code(), errc::rolled_back);
+  EXPECT_EQ(e.sent(), sent::yes);
+  EXPECT_FALSE(e.retryable());
+  EXPECT_FALSE(has(3));
+}
+
+TEST_F(transaction_test, an_error_of_the_first_statement_swallowed_makes_commit_throw) {
+  auto tx = db_.begin();
+  EXPECT_THROW(tx.execute(fail), query_error);
+  EXPECT_THROW(tx.commit(), transaction_error);
+}
+
+TEST_F(transaction_test, a_decode_error_is_no_failed_statement) {
+  auto tx = db_.begin();
+  tx.execute(insert, {3, 30});
+  EXPECT_THROW(static_cast<void>(tx.one<bool>(count_all)), decode_error);
+  tx.commit();
+  EXPECT_TRUE(has(3));
+}
+
+TEST_F(transaction_test, refuses_statements_after_a_failed_one_without_a_round_trip) {
+  tcp_proxy link{options_};
+  auto db = open(link.options());
+  auto tx = db.begin();
+  EXPECT_THROW(tx.execute(fail), query_error);
+  const auto before = link.round_trips();
+  EXPECT_EQ(caught<transaction_error>([&] { tx.execute(add, {1, 1}); }).code(), errc::rolled_back);
+  EXPECT_THROW(tx.savepoint([](transaction&) {}), transaction_error);
+  EXPECT_EQ(link.round_trips(), before);
+}
+
+TEST_F(transaction_test, a_body_that_swallows_an_error_does_not_commit) {
+  EXPECT_THROW(db_.with_transaction([](transaction& tx) {
+    tx.execute(insert, {3, 30});
+    EXPECT_THROW(tx.execute(fail), query_error);
+  }),
+               transaction_error);
+  EXPECT_FALSE(has(3));
+}
+
+// Savepoints
+
+TEST_F(transaction_test, a_savepoint_undoes_only_its_own_part) {
+  auto tx = db_.begin();
+  tx.execute(insert, {3, 30});
+  EXPECT_THROW(tx.savepoint([](transaction& inner) {
+    inner.execute(insert, {4, 40});
+    inner.execute(insert, {1, 0});
+  }),
+               constraint_violation);
+  tx.execute(insert, {5, 50});
+  tx.commit();
+  EXPECT_EQ(stored(), "1 | 0\n2 | 0\n3 | 30\n5 | 50\n");
+}
+
+TEST_F(transaction_test, a_savepoint_undoes_its_part_when_the_body_throws_anything) {
+  auto tx = db_.begin();
+  EXPECT_THROW(tx.savepoint([](transaction& inner) {
+    inner.execute(insert, {3, 30});
+    throw 42;
+  }),
+               int);
+  tx.commit();
+  EXPECT_FALSE(has(3));
+}
+
+TEST_F(transaction_test, savepoints_nest_and_return_what_their_body_returns) {
+  auto tx = db_.begin();
+  const auto seen = tx.savepoint([](transaction& outer) {
+    outer.execute(insert, {3, 30});
+    EXPECT_THROW(outer.savepoint([](transaction& inner) {
+      inner.execute(insert, {3, 31});
+    }),
+                 constraint_violation);
+    return outer.one<std::int64_t>(count_all);
+  });
+  EXPECT_EQ(seen, 3);
+  tx.commit();
+  EXPECT_EQ(stored(), "1 | 0\n2 | 0\n3 | 30\n");
+}
+
+TEST_F(transaction_test, a_savepoint_may_come_first) {
+  auto tx = db_.begin();
+  tx.savepoint([](transaction& inner) { inner.execute(insert, {3, 30}); });
+  tx.commit();
+  EXPECT_TRUE(has(3));
+}
+
+// Options
+
+TEST_F(transaction_test, runs_at_its_isolation_level) {
+  for (const auto& [level, name] : {std::pair{isolation::read_committed, "read committed"},
+                                    {isolation::repeatable_read, "repeatable read"},
+                                    {isolation::serializable, "serializable"}}) {
+    auto tx = db_.begin({.isolation = level});
+    EXPECT_EQ(tx.one<std::string>(show_isolation), name);
+  }
+}
+
+TEST_F(transaction_test, read_only_refuses_writes) {
+  auto tx = db_.begin({.read_only = true});
+  EXPECT_EQ(tx.one<std::int64_t>(count_all), 2);
+  const auto e = caught<query_error>([&] { tx.execute(add, {1, 1}); });
+  EXPECT_EQ(e.sqlstate(), "25006");
+}
+
+TEST_F(transaction_test, refuses_options_that_exclude_each_other) {
+  EXPECT_THROW(static_cast<void>(db_.begin({.deferrable = true})), invalid_argument);
+  EXPECT_THROW(static_cast<void>(db_.begin({.attempts = 0})), invalid_argument);
+  EXPECT_THROW(static_cast<void>(db_.begin({.attempts = 101})), invalid_argument);
+  auto allowed =
+      db_.begin({.isolation = isolation::serializable, .read_only = true, .deferrable = true});
+  EXPECT_EQ(allowed.one<std::int64_t>(count_all), 2);
+}
+
+TEST_F(transaction_test, its_deadline_bounds_every_statement) {
+  static constexpr query sleep{"test.sleep", "SELECT pg_sleep(60)", access::read_only};
+  auto tx = db_.begin({.until = deadline::in(200ms)});
+  EXPECT_EQ(caught<timeout_error>([&] { tx.execute(sleep); }).code(), errc::statement_deadline);
+}
+
+TEST_F(transaction_test, a_call_of_the_executor_runs_atomically_inside_it) {
+  auto tx = db_.begin();
+  executor& on = tx;
+  EXPECT_EQ(on.atomically([](executor& inside) { return inside.execute(insert, {3, 30}); }), 1U);
+  EXPECT_FALSE(has(3));
+  tx.commit();
+  EXPECT_TRUE(has(3));
+}
+
+// Moving
+
+TEST_F(transaction_test, moves_with_what_it_did) {
+  auto first = db_.begin();
+  first.execute(insert, {3, 30});
+  auto second = std::move(first);
+  second.execute(insert, {4, 40});
+  second.commit();
+  EXPECT_TRUE(has(3));
+  EXPECT_TRUE(has(4));
+}
+
+TEST_F(transaction_test, move_assignment_rolls_back_what_was_there) {
+  auto target = db_.begin();
+  target.execute(insert, {3, 30});
+  auto other = db_.begin();
+  other.execute(insert, {4, 40});
+  target = std::move(other);
+  target.commit();
+  EXPECT_EQ(stored(), "1 | 0\n2 | 0\n4 | 40\n");
+  EXPECT_TRUE(test::eventually([&] { return db_.pool_stats().rollbacks_on_return == 1; }));
+}
+
+// Running again
+
+TEST_F(transaction_test, a_serialization_failure_runs_the_body_again) {
+  int runs = 0;
+  db_.with_transaction({.isolation = isolation::repeatable_read}, [&](transaction& tx) {
+    static_cast<void>(tx.one<std::int32_t>(read, {1}));
+    if (++runs == 1) db_.execute(add, {1, 10});  // another session's, after our snapshot
+    tx.execute(add, {1, 1});
+  });
+  EXPECT_EQ(runs, 2);
+  EXPECT_EQ(stored(), "1 | 11\n2 | 0\n");
+}
+
+TEST_F(transaction_test, write_skew_between_two_transactions_is_prevented) {
+  std::latch both_read{2};
+  std::atomic<int> runs{0};
+  const auto body = [&](int own) {
+    bool first = true;
+    db_.with_transaction({.isolation = isolation::serializable}, [&](transaction& tx) {
+      ++runs;
+      const auto sum = tx.one<std::int32_t>(read, {1}) + tx.one<std::int32_t>(read, {2});
+      if (std::exchange(first, false)) both_read.arrive_and_wait();
+      if (sum == 0) tx.execute(add, {own, 1});
+    });
+  };
+  {
+    const std::jthread one{body, 1};
+    const std::jthread two{body, 2};
+  }
+  EXPECT_EQ(runs, 3);
+  EXPECT_THAT(stored(), ::testing::AnyOf("1 | 1\n2 | 0\n", "1 | 0\n2 | 1\n"));
+}
+
+TEST_F(transaction_test, a_deadlock_runs_the_victim_again) {
+  test::execute(options_, "ALTER DATABASE " + options_.name + " SET deadlock_timeout = '20ms'");
+  std::latch both_hold{2};
+  std::atomic<int> runs{0};
+  const auto body = [&](int from, int to) {
+    bool first = true;
+    db_.with_transaction([&](transaction& tx) {
+      ++runs;
+      tx.execute(add, {from, 1});
+      if (std::exchange(first, false)) both_hold.arrive_and_wait();
+      tx.execute(add, {to, 1});
+    });
+  };
+  {
+    const std::jthread one{body, 1, 2};
+    const std::jthread two{body, 2, 1};
+  }
+  EXPECT_GE(runs, 3);
+  EXPECT_EQ(stored(), "1 | 2\n2 | 2\n");
+}
+
+TEST_F(transaction_test, attempts_are_limited) {
+  int runs = 0;
+  const auto e = caught<transaction_error>([&] {
+    db_.with_transaction({.isolation = isolation::repeatable_read, .attempts = 3},
+                         [&](transaction& tx) {
+                           ++runs;
+                           static_cast<void>(tx.one<std::int32_t>(read, {1}));
+                           db_.execute(add, {1, 10});
+                           tx.execute(add, {1, 1});
+                         });
+  });
+  EXPECT_EQ(runs, 3);
+  EXPECT_EQ(e.code(), errc::serialization);
+  EXPECT_EQ(e.sqlstate(), "40001");
+  EXPECT_TRUE(e.retryable());
+  EXPECT_EQ(e.query_name(), "test.add");
+  EXPECT_EQ(stored(), "1 | 30\n2 | 0\n");
+}
+
+TEST_F(transaction_test, other_errors_do_not_run_the_body_again) {
+  int runs = 0;
+  EXPECT_THROW(db_.with_transaction([&](transaction& tx) {
+    ++runs;
+    tx.execute(insert, {1, 0});
+  }),
+               constraint_violation);
+  EXPECT_EQ(runs, 1);
+}
+
+TEST_F(transaction_test, returns_what_the_body_returns) {
+  EXPECT_EQ(db_.with_transaction([](transaction& tx) { return tx.one<std::int64_t>(count_all); }),
+            2);
+}
+
+TEST_F(transaction_test, a_stop_request_ends_the_attempts) {
+  std::stop_source stop;
+  int runs = 0;
+  EXPECT_THROW(db_.with_transaction({.stop = stop.get_token(), .attempts = 100},
+                                    [&](transaction&) {
+                                      if (++runs == 2) stop.request_stop();
+                                      throw transaction_error{"again", {.code = errc::deadlock}};
+                                    }),
+               transaction_error);
+  EXPECT_EQ(runs, 2);
+}
+
+TEST_F(transaction_test, holds_no_connection_between_attempts) {
+  auto db = open_single();
+  std::future<std::int64_t> other;
+  int runs = 0;
+  db.with_transaction([&](transaction& tx) {
+    tx.execute(add, {1, 1});
+    if (++runs > 1) return;
+    other = std::async(std::launch::async, [&] { return db.one<std::int64_t>(count_all); });
+    ASSERT_TRUE(test::eventually([&] { return db.pool_stats().waiting == 1; }));
+    throw transaction_error{"again", {.code = errc::serialization}};
+  });
+  EXPECT_EQ(runs, 2);
+  EXPECT_EQ(other.get(), 2);
+  EXPECT_EQ(db.pool_stats().connects, 1U);
+  EXPECT_EQ(stored(), "1 | 1\n2 | 0\n");
+}
+
+// COMMIT
+
+TEST_F(transaction_test, a_constraint_that_fails_at_commit_is_a_violation) {
+  test::execute(options_,
+                "ALTER TABLE numbers ADD CONSTRAINT n_once UNIQUE (id, n) DEFERRABLE "
+                "INITIALLY DEFERRED; ALTER TABLE numbers DROP CONSTRAINT numbers_pkey");
+  auto tx = db_.begin();
+  tx.execute(insert, {1, 0});
+  const auto e = caught<constraint_violation>([&] { tx.commit(); });
+  EXPECT_EQ(e.constraint(), "n_once");
+  EXPECT_EQ(stored(), "1 | 0\n2 | 0\n");
+  EXPECT_EQ(db_.one<std::int64_t>(count_all), 2) << "the connection is reusable";
+}
+
+class commit_fate : public transaction_test {
+ protected:
+  /// Commits an insert of row 3 over a link that fails at COMMIT.
+  commit_in_doubt commit_in_vain(database& db, bool track) {
+    return caught<commit_in_doubt>([&] {
+      auto tx = db.begin({.track_outcome = track});
+      tx.execute(insert, {3, 30});
+      tx.commit();
+    });
+  }
+
+  tcp_proxy link_{options_};
+  database linked_ = database::open(link_.options());
+};
+
+TEST_F(commit_fate, a_lost_answer_is_in_doubt_and_resolves_to_committed) {
+  link_.lose_answer(commit_message);
+  const auto e = commit_in_vain(linked_, true);
+  EXPECT_EQ(e.code(), errc::commit_in_doubt);
+  EXPECT_EQ(e.sent(), sent::maybe);
+  EXPECT_FALSE(e.retryable());
+  EXPECT_EQ(e.resolve(5s), commit_outcome::committed);
+  EXPECT_TRUE(has(3));
+}
+
+TEST_F(commit_fate, a_lost_request_is_in_doubt_and_resolves_to_rolled_back) {
+  link_.lose_request(commit_message);
+  const auto e = commit_in_vain(linked_, true);
+  EXPECT_EQ(e.resolve(5s), commit_outcome::rolled_back);
+  EXPECT_FALSE(has(3));
+}
+
+TEST_F(commit_fate, untracked_stays_unknown) {
+  link_.lose_answer(commit_message);
+  EXPECT_EQ(commit_in_vain(linked_, false).resolve(5s), commit_outcome::unknown);
+  EXPECT_TRUE(has(3));
+}
+
+TEST_F(commit_fate, resolves_after_the_database_object_is_gone) {
+  link_.lose_answer(commit_message);
+  std::optional<commit_in_doubt> kept;
+  {
+    auto db = database::open(link_.options());
+    kept = commit_in_vain(db, true);
+  }
+  EXPECT_EQ(kept->resolve(5s), commit_outcome::committed);
+}
+
+TEST_F(commit_fate, a_backend_terminated_during_commit_is_in_doubt_and_resolves) {
+  test::execute(options_,
+                "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS "
+                "$$ BEGIN PERFORM pg_sleep(60); RETURN NULL; END $$;"
+                "CREATE CONSTRAINT TRIGGER slow_commit AFTER INSERT ON numbers "
+                "DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION dawdle()");
+  const std::jthread terminator{[&] {
+    test::eventually([&] {
+      return test::query_text(options_,
+                              "SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity "
+                              "WHERE wait_event = 'PgSleep' AND datname = current_database()") ==
+             "true\n";
+    });
+  }};
+  const auto e = commit_in_vain(db_, true);
+  EXPECT_EQ(e.resolve(5s), commit_outcome::rolled_back);
+  EXPECT_FALSE(has(3));
+}
+
+TEST_F(commit_fate, an_idempotent_body_runs_again_when_in_doubt) {
+  link_.lose_answer(commit_message);
+  int runs = 0;
+  linked_.with_transaction({.idempotent = true}, [&](transaction& tx) {
+    if (++runs == 1) tx.execute(insert, {3, 30});
+  });
+  EXPECT_EQ(runs, 2);
+  EXPECT_TRUE(has(3));
+}
+
+TEST_F(commit_fate, another_body_does_not_run_again_when_in_doubt) {
+  link_.lose_answer(commit_message);
+  int runs = 0;
+  EXPECT_THROW(linked_.with_transaction([&](transaction& tx) {
+    ++runs;
+    tx.execute(insert, {3, 30});
+  }),
+               commit_in_doubt);
+  EXPECT_EQ(runs, 1);
+}
+
+TEST_F(commit_fate, a_link_lost_before_commit_is_no_doubt) {
+  link_.lose_answer("test.insert");
+  auto tx = linked_.begin();
+  const auto e = caught<connection_error>([&] { tx.execute(insert, {3, 30}); });
+  EXPECT_EQ(e.code(), errc::lost);
+  EXPECT_FALSE(e.connection_usable());
+  EXPECT_EQ(caught<transaction_error>([&] { tx.commit(); }).code(), errc::rolled_back);
+  EXPECT_FALSE(has(3));
+}
+
+// Outside a transaction
+
+TEST_F(commit_fate, a_write_whose_answer_is_lost_is_in_doubt) {
+  linked_.execute(insert, {3, 30});  // prepares
+  link_.lose_answer("test.insert");
+  const auto e = caught<commit_in_doubt>([&] { linked_.execute(insert, {4, 40}); });
+  EXPECT_EQ(e.query_name(), "test.insert");
+  EXPECT_EQ(e.sent(), sent::maybe);
+  EXPECT_EQ(e.resolve(1s), commit_outcome::unknown);
+  EXPECT_TRUE(has(4));
+}
+
+TEST_F(commit_fate, a_write_that_never_arrived_is_in_doubt_and_not_sent_again) {
+  linked_.execute(insert, {3, 30});
+  link_.lose_request("test.insert");
+  EXPECT_THROW(linked_.execute(insert, {4, 40}), commit_in_doubt);
+  EXPECT_FALSE(has(4));
+}
+
+TEST_F(commit_fate, a_write_lost_while_it_was_prepared_runs_on_another_connection) {
+  link_.lose_request("test.insert");
+  EXPECT_EQ(linked_.execute(insert, {3, 30}), 1U);
+  EXPECT_TRUE(has(3));
+}
+
+TEST_F(commit_fate, a_lost_read_runs_once_more) {
+  EXPECT_EQ(linked_.one<std::int64_t>(count_all), 2);
+  link_.lose_answer("test.count");
+  EXPECT_EQ(linked_.one<std::int64_t>(count_all), 2);
+  EXPECT_EQ(linked_.pool_stats().connects, 2U);
+  EXPECT_EQ(linked_.pool_stats().closed_broken, 1U);
+}
+
+// Plans
+
+TEST_F(transaction_test, a_stale_plan_does_not_outlive_the_transaction_that_met_it) {
+  test::execute(options_, "CREATE TABLE changing (a int)");
+  auto db = open_single();
+  const auto columns = [&] {
+    db.with_transaction([](transaction& tx) { tx.execute(select_all); });
+  };
+  columns();
+  test::execute(options_, "ALTER TABLE changing ADD COLUMN b int");
+  try {
+    columns();
+  } catch (const query_error& e) {
+    EXPECT_EQ(e.sqlstate(), "0A000");
+  }
+  columns();
+}
+
+}  // namespace
+}  // namespace soundhash::db

@@ -1,0 +1,85 @@
+# Builds, installs and moves the library, then builds and runs a program that uses it.
+#   KIND       shared, static: installed as such; subdirectory: by add_subdirectory
+#   SOURCE     the library's source tree
+#   WORK       build trees go here and are used again the next time
+#   GENERATOR, COMPILER, LAUNCHER   as in CMake's own variables
+cmake_minimum_required(VERSION 3.25)
+
+function(run)
+  execute_process(COMMAND ${ARGN} COMMAND_ERROR_IS_FATAL ANY)
+endfunction()
+
+set(toolchain -G "${GENERATOR}" "-DCMAKE_CXX_COMPILER=${COMPILER}"
+              "-DCMAKE_CXX_COMPILER_LAUNCHER=${LAUNCHER}" -DCMAKE_BUILD_TYPE=Debug
+              -DCMAKE_CXX_FLAGS_DEBUG=-O0)
+set(consumer_source "${CMAKE_CURRENT_LIST_DIR}")
+set(consumer "${WORK}/consumer")
+# A dependent setting of an earlier run must not hide that find_package fails now.
+file(REMOVE "${consumer}/CMakeCache.txt")
+
+# Installs into one place and moves to another; sets `prefix`.
+function(install_and_move)
+  string(COMPARE EQUAL "${KIND}" shared is_shared)
+  run("${CMAKE_COMMAND}" -S "${SOURCE}" -B "${WORK}/library" ${toolchain}
+      -DBUILD_SHARED_LIBS=${is_shared} -DSOUNDHASH_DB_BUILD_CLI=${is_shared}
+      -DSOUNDHASH_DB_BUILD_TESTS=OFF -DSOUNDHASH_DB_BUILD_BENCH=OFF)
+  run("${CMAKE_COMMAND}" --build "${WORK}/library" --parallel 2)
+  file(REMOVE_RECURSE "${WORK}/installed" "${WORK}/moved")
+  run("${CMAKE_COMMAND}" --install "${WORK}/library" --prefix "${WORK}/installed")
+  file(RENAME "${WORK}/installed" "${WORK}/moved")
+  set(prefix "${WORK}/moved" PARENT_SCOPE)
+endfunction()
+
+function(require_relocatable prefix)
+  file(GLOB_RECURSE texts "${prefix}/*.cmake" "${prefix}/*.pc" "${prefix}/*.hpp")
+  foreach(file IN LISTS texts)
+    file(READ "${file}" text)
+    foreach(path IN ITEMS "${WORK}" "${SOURCE}")
+      string(FIND "${text}" "${path}" at)
+      if(NOT at EQUAL -1)
+        message(FATAL_ERROR "${file} names ${path}")
+      endif()
+    endforeach()
+  endforeach()
+endfunction()
+
+# The same program by pkg-config, as a Makefile would have it.
+function(build_with_pkg_config prefix)
+  find_program(pkg_config NAMES pkg-config REQUIRED)
+  file(GLOB_RECURSE pc "${prefix}/*.pc")
+  cmake_path(GET pc PARENT_PATH pc_dir)
+  set(ENV{PKG_CONFIG_PATH} "${pc_dir}")
+  execute_process(
+    COMMAND "${pkg_config}" --cflags --libs soundhash-db
+    OUTPUT_VARIABLE flags
+    COMMAND_ERROR_IS_FATAL ANY)
+  separate_arguments(flags UNIX_COMMAND "${flags}")
+  cmake_path(GET pc_dir PARENT_PATH lib_dir)
+  run("${COMPILER}" -std=c++20 "-I${consumer}" "${consumer_source}/main.cpp" ${flags}
+      -lsoundhash-db-testing "-Wl,-rpath,${lib_dir}" -o "${WORK}/by_pkg_config")
+  run("${WORK}/by_pkg_config")
+endfunction()
+
+if(KIND STREQUAL "subdirectory")
+  run("${CMAKE_COMMAND}" -S "${consumer_source}" -B "${consumer}" ${toolchain}
+      "-DLIBRARY_SOURCE=${SOURCE}")
+else()
+  install_and_move()
+  require_relocatable("${prefix}")
+  run("${CMAKE_COMMAND}" -S "${consumer_source}" -B "${consumer}" ${toolchain}
+      "-DCMAKE_PREFIX_PATH=${prefix}")
+endif()
+run("${CMAKE_COMMAND}" --build "${consumer}" --parallel 2)
+run("${consumer}/consumer")
+
+if(KIND STREQUAL "shared")
+  build_with_pkg_config("${prefix}")
+  run("${prefix}/bin/soundhash-db" --version)
+elseif(KIND STREQUAL "subdirectory")
+  file(REMOVE_RECURSE "${WORK}/installed")
+  run("${CMAKE_COMMAND}" --install "${consumer}" --prefix "${WORK}/installed")
+  file(GLOB_RECURSE installed RELATIVE "${WORK}/installed" "${WORK}/installed/*")
+  if(NOT installed STREQUAL "bin/consumer")
+    message(FATAL_ERROR "the library installs itself with its parent: ${installed}")
+  endif()
+endif()
