@@ -107,10 +107,14 @@ milliseconds session_limit(const conninfo& where) {
 
 /// What the answer to one statement came to.
 struct answer {
-  pg_result rows;          ///< the last result without error
-  pg_result failed;        ///< the first error
-  bool completed = false;  ///< a command tag came, so the change may be durable without more
-  bool answered = false;   ///< the server's ReadyForQuery came
+  pg_result rows;         ///< the last result without error
+  pg_result failed;       ///< the first error
+  int expected = 1;       ///< statements sent: what goes ahead of ours counts too
+  int succeeded = 0;      ///< command tags that came
+  bool answered = false;  ///< the server's ReadyForQuery came
+
+  /// Our statement was done, so its change may be durable although nothing more came.
+  [[nodiscard]] bool completed() const noexcept { return succeeded >= expected; }
 };
 
 }  // namespace
@@ -234,13 +238,17 @@ struct connection::impl {
   void take(pg_result rows, answer& so_far, std::string_view name) {
     if (ends_in_copy(rows.get())) {
       abort();
-      throw invalid_argument{"query \"" + std::string{name} + "\"",
-                             "is a COPY, which this call cannot run; its session is closed"};
+      throw query_error{"query \"" + std::string{name} +
+                            "\" is a COPY, which this call cannot run; its session is closed",
+                        {.code = errc::server_error,
+                         .sent = sent::yes,
+                         .connection_usable = false,
+                         .query_name = std::string{name}}};
     }
     if (is_failure(rows.get())) {
       if (!so_far.failed) so_far.failed = std::move(rows);
     } else if (PQresultStatus(rows.get()) != PGRES_PIPELINE_ABORTED) {
-      so_far.completed = true;
+      ++so_far.succeeded;
       so_far.rows = std::move(rows);
     }
   }
@@ -254,8 +262,8 @@ struct connection::impl {
     return all;
   }
 
-  answer collect_pipeline(const wait_limits& limits, std::string_view name) {
-    answer all;
+  answer collect_pipeline(int statements, const wait_limits& limits, std::string_view name) {
+    answer all{.rows = {}, .failed = {}, .expected = statements};
     for (;;) {
       auto rows = next_result(limits, name);
       if (!rows) {
@@ -267,8 +275,6 @@ struct connection::impl {
         PQexitPipelineMode(raw);
         return all;
       }
-      // Only the statement itself is of interest; what goes before it returns a tag or a setting.
-      all.completed = false;
       take(std::move(rows), all, name);
     }
   }
@@ -312,7 +318,7 @@ struct connection::impl {
   void require_success(const answer& reply, const statement& what, statement_context context,
                        enum sent how_far) {
     if (reply.failed) {
-      const auto failed = server_error::from(reply.failed.get());
+      const auto failed = server_error::from(reply.failed.get(), what.sql);
       if (failed.ends_session()) throw_ended(failed, reply, what, how_far);
       context.demoted = is_demoted();
       if (context.demoted && failed.sqlstate == sqlstate::read_only_sql_transaction) abort();
@@ -326,7 +332,7 @@ struct connection::impl {
   /// in doubt.
   [[noreturn]] void throw_ended(const server_error& failed, const answer& reply,
                                 const statement& what, enum sent how_far) {
-    const bool announced = !failed.sqlstate.empty() && !reply.completed;
+    const bool announced = !failed.sqlstate.empty() && !reply.completed();
     const auto why = failed.message.empty() ? libpq_message() : failed.message;
     if (how_far != sent::no && !announced && is_autocommit_write(what)) throw_in_doubt(what, why);
     throw_lost(what.name, how_far, failed.sqlstate, why);
@@ -398,7 +404,9 @@ struct connection::impl {
     send(what, values);
     if (pipeline && PQpipelineSync(raw) == 0) throw_lost(what.name, sent::no, {}, libpq_message());
     flush(limits, what.name);
-    return pipeline ? collect_pipeline(limits, what.name) : collect(limits, what.name);
+    if (!pipeline) return collect(limits, what.name);
+    const int statements = 1 + (what.begin.empty() ? 0 : 1) + (limit.empty() ? 0 : 1);
+    return collect_pipeline(statements, limits, what.name);
   }
 
   /// Waits that end early leave the fate of an autocommit write open.
@@ -442,7 +450,7 @@ struct connection::impl {
     prepare(what, limits, cost);
     auto reply = timed_exchange(what, limits, cost);
     if (reply.failed && !what.name.empty() &&
-        is_lost_statement(server_error::from(reply.failed.get()))) {
+        is_lost_statement(server_error::from(reply.failed.get(), what.sql))) {
       stale.emplace_back(what.name);
       if (!in_transaction && what.begin.empty()) {
         forget_stale(limits);

@@ -11,16 +11,26 @@ std::string field(const PGresult* failed, int which) {
   return text == nullptr ? std::string{} : std::string{text};
 }
 
-/// Data exceptions quote the offending value ('invalid input syntax for type integer: "…"').
-std::string without_quoted(std::string text) {
-  const auto first = text.find('"');
-  const auto last = text.rfind('"');
-  if (first == std::string::npos || first == last) return text;
-  return text.replace(first, last - first + 1, "\"…\"");
+/// Does everything that the message quotes stand in the SQL text?
+bool quotes_only(std::string_view message, std::string_view sql) {
+  for (auto open = message.find('"'); open != std::string_view::npos;) {
+    const auto close = message.find('"', open + 1);
+    if (close == std::string_view::npos) return false;
+    if (sql.find(message.substr(open + 1, close - open - 1)) == std::string_view::npos)
+      return false;
+    open = message.find('"', close + 1);
+  }
+  return true;
 }
 
-bool may_quote_values(std::string_view state) {
-  return state.starts_with("22") || state.starts_with("P0");
+/// The server quotes offending values ('invalid input syntax for type integer: "…"'), and RAISE
+/// says what its author likes. Violated constraints are named, not their values.
+std::string without_values(std::string message, const server_error& failed, std::string_view sql) {
+  if (failed.routine == "exec_stmt_raise") return "raised by a function or trigger of the database";
+  if (failed.sqlstate.starts_with("23") || quotes_only(message, sql)) return message;
+  const auto first = message.find('"');
+  const auto last = message.rfind('"');
+  return message.replace(first, last - first + 1, "\"…\"");
 }
 
 std::string describe(const server_error& failed, const statement_context& context) {
@@ -64,7 +74,7 @@ error_details details_of(const server_error& failed, const statement_context& co
 
 }  // namespace
 
-server_error server_error::from(const PGresult* failed) {
+server_error server_error::from(const PGresult* failed, std::string_view sql) {
   server_error error{.severity = field(failed, PG_DIAG_SEVERITY_NONLOCALIZED),
                      .sqlstate = field(failed, PG_DIAG_SQLSTATE),
                      .message = field(failed, PG_DIAG_MESSAGE_PRIMARY),
@@ -74,7 +84,9 @@ server_error server_error::from(const PGresult* failed) {
     error.message = PQresultErrorMessage(failed);
     error.message = error.message.substr(0, error.message.find('\n'));
   }
-  if (may_quote_values(error.sqlstate)) error.message = without_quoted(std::move(error.message));
+  if (!error.sqlstate.empty()) {
+    error.message = without_values(std::move(error.message), error, sql);
+  }
   while (!error.message.empty() && error.message.back() == '\n') error.message.pop_back();
   error.message = sanitize(error.message, 500);
   if (error.sqlstate == sqlstate::not_null_violation && error.constraint.empty()) {

@@ -13,11 +13,12 @@ namespace soundhash::db::driver {
 struct server_error {
   std::string severity;  ///< not localised: "ERROR", "FATAL", "PANIC"; empty when libpq made it
   std::string sqlstate;  ///< empty when libpq made it
-  std::string message;   ///< escaped, capped, without quoted values for data exceptions
+  std::string message;   ///< escaped, capped, without bound values
   std::string constraint;
   std::string routine;  ///< the server's C function
 
-  static server_error from(const PGresult* failed);
+  /// `sql` is the text of the statement: what the server quotes from it is no secret.
+  static server_error from(const PGresult* failed, std::string_view sql);
 
   /// The session is gone: FATAL or PANIC, or no answer of the server at all.
   [[nodiscard]] bool ends_session() const noexcept;

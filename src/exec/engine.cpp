@@ -1,5 +1,6 @@
 #include "exec/engine.hpp"
 
+#include <algorithm>
 #include <condition_variable>
 #include <mutex>
 #include <random>

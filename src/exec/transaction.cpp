@@ -157,6 +157,26 @@ void transaction::impl::send_commit() {
   if (tag != "COMMIT") throw_rolled_back("the server answered COMMIT with " + sanitize(tag, 32));
 }
 
+/// COMMIT did not happen for certain. What may run again keeps its type, and so does what names a
+/// constraint; everything else is the one thing that matters: rolled back.
+void transaction::impl::throw_not_committed(const error& cause) {
+  rollback();
+  switch (cause.code()) {
+    case errc::serialization:
+    case errc::deadlock:
+    case errc::rolled_back:
+    case errc::constraint:
+    case errc::lost:
+      throw;
+    default:
+      throw transaction_error{std::string{"the transaction was rolled back: "} + cause.what(),
+                              {.code = errc::rolled_back,
+                               .sent = sent::yes,
+                               .connection_usable = cause.connection_usable(),
+                               .sqlstate = std::string{cause.sqlstate()}}};
+  }
+}
+
 void transaction::impl::commit() {
   if (at == state::finished) throw_rolled_back("it has ended already");
   if (failed) {
@@ -164,16 +184,16 @@ void transaction::impl::commit() {
     throw_rolled_back("a statement had failed, and its error was swallowed");
   }
   if (at == state::fresh) return finish();
-  const auto id = fetch_transaction_id();
+  std::string id;
+  try {
+    id = fetch_transaction_id();
+  } catch (const error& failure) {
+    throw_not_committed(failure);
+  }
   try {
     send_commit();
   } catch (const error& failure) {
-    const bool answered = failure.sent() == sent::yes;
-    const bool not_sent = failure.sent() == sent::no;
-    if (answered || not_sent) {
-      rollback();
-      throw;
-    }
+    if (failure.sent() != sent::maybe) throw_not_committed(failure);
     finish();
     throw_in_doubt(failure, id);
   }

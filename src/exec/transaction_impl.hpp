@@ -36,6 +36,7 @@ struct transaction::impl {
   void finish();
   std::string fetch_transaction_id();
   void send_commit();
+  [[noreturn]] void throw_not_committed(const error& cause);
   [[noreturn]] void throw_in_doubt(const error& cause, const std::string& transaction_id);
 
   std::shared_ptr<engine> owner;

@@ -361,12 +361,13 @@ TEST_F(connection_test, copy_is_refused_and_costs_the_session) {
   execute("CREATE TABLE t (n int)");
   for (const std::string_view sql : {"COPY t FROM STDIN", "COPY t TO STDOUT"}) {
     const auto by_run = connect();
-    const auto e = caught<invalid_argument>(
+    const auto e = caught<query_error>(
         [&] { by_run->run({.name = "test.copy", .sql = sql, .until = soon()}); });
     EXPECT_THAT(e.what(), AllOf(HasSubstr("test.copy"), HasSubstr("COPY")));
+    EXPECT_FALSE(e.connection_usable());
     EXPECT_FALSE(by_run->usable());
     const auto by_command = connect();
-    EXPECT_THROW(by_command->command(sql, soon()), invalid_argument);
+    EXPECT_THROW(by_command->command(sql, soon()), query_error);
     EXPECT_FALSE(by_command->usable());
   }
 }

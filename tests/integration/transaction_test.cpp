@@ -28,6 +28,7 @@ using namespace std::chrono_literals;
 using test::caught;
 using test::tcp_proxy;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 constexpr query insert{"test.insert", "INSERT INTO numbers (id, n) VALUES ($1, $2)"};
 constexpr query add{"test.add", "UPDATE numbers SET n = n + $2 WHERE id = $1"};
@@ -547,6 +548,32 @@ TEST_F(commit_fate, a_lost_read_runs_once_more) {
 }
 
 // Plans
+
+TEST_F(transaction_test, an_error_of_a_trigger_at_commit_is_a_rollback) {
+  test::execute(options_,
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+                "$$ BEGIN RAISE EXCEPTION 'refused %', NEW.n; END $$;"
+                "CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON numbers DEFERRABLE INITIALLY "
+                "DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()");
+  auto tx = db_.begin();
+  tx.execute(insert, {3, 4711});
+  const auto e = caught<transaction_error>([&] { tx.commit(); });
+  EXPECT_EQ(e.code(), errc::rolled_back);
+  EXPECT_EQ(e.sqlstate(), "P0001");
+  EXPECT_THAT(e.what(), Not(HasSubstr("4711")));
+  EXPECT_FALSE(has(3));
+}
+
+TEST_F(transaction_test, a_deadline_that_passes_before_commit_is_a_rollback) {
+  for (const bool tracked : {false, true}) {
+    auto tx = db_.begin({.until = deadline::in(300ms), .track_outcome = tracked});
+    tx.execute(insert, {3, 30});
+    ASSERT_TRUE(test::eventually([&, until = deadline::in(300ms)] { return until.passed(); }));
+    const auto e = caught<transaction_error>([&] { tx.commit(); });
+    EXPECT_EQ(e.code(), errc::rolled_back);
+    EXPECT_FALSE(has(3));
+  }
+}
 
 TEST_F(transaction_test, a_stale_plan_does_not_outlive_the_transaction_that_met_it) {
   test::execute(options_, "CREATE TABLE changing (a int)");

@@ -11,53 +11,48 @@
 
 #include <soundhash/db/export.hpp>
 
+// clang-format off
 /// Errors. Every exception that this library throws on purpose derives from `error`.
 ///
-/// | event                                                | type                 | code() | sent()
-/// | retryable() |
-/// |------------------------------------------------------|----------------------|------------------------|--------|-------------|
-/// | nobody listens on host and port                      | connection_error     | refused | no |
-/// yes | | host name has no address                             | connection_error     |
-/// name_resolution        | no     | yes | | connect not finished in its time                     |
-/// connection_error     | connect_timeout        | no     | yes | | server starting up or shutting
-/// down (57P03)          | connection_error     | not_ready              | no     | yes | | server
-/// has no free slot (53300)                      | connection_error     | too_many_connections   |
-/// no     | yes | | wrong password, role, pg_hba (28xxx)                 | connection_error     |
-/// authentication         | no     | no  | | unknown database, bad option                         |
-/// connection_error     | configuration          | no     | no  | | TLS refused, certificate wrong
-/// | connection_error     | tls                    | no     | no  | | behind PgBouncer, needs a
-/// session                    | connection_error     | refused_behind_pooler  | no     | no  | |
-/// link lost before anything was sent                   | connection_error     | lost | no     |
-/// yes | | link lost under a read, or before COMMIT             | connection_error     | lost |
-/// maybe  | yes | | server is a standby now (25006 confirmed)            | connection_error     |
-/// demoted_primary        | yes    | yes | | no connection within the acquire timeout             |
-/// pool_error           | pool_timeout           | no     | yes | | too many callers wait already
-/// | pool_error           | pool_overloaded        | no     | yes | | pool was closed | pool_error
-/// | pool_closed            | no     | no  | | thread waits for a connection it holds itself |
-/// pool_error           | nested_acquire         | no     | no  | | used in the child of a fork |
-/// pool_error           | used_after_fork        | no     | no  | | deadline passed before sending
-/// | timeout_error        | deadline_exceeded      | no     | no  | | server did not answer by the
-/// deadline                | timeout_error        | deadline_exceeded      | maybe  | no  | | 57014
-/// from the statement timeout of the options      | timeout_error        | statement_timeout      |
-/// yes    | no  | | 57014 from the call's own shorter deadline           | timeout_error        |
-/// statement_deadline     | yes    | no  | | 57014 from somebody's pg_cancel_backend              |
-/// query_error          | query_cancelled        | yes    | no  | | any other error of the server
-/// | query_error          | server_error           | yes    | no  | | unique, foreign key, not
-/// null, check, exclusion      | constraint_violation | constraint             | yes    | no  | |
-/// 40001 / 40P01 after the last try                     | transaction_error    |
-/// serialization/deadlock | yes    | yes | | COMMIT answered by ROLLBACK, or refused              |
-/// transaction_error    | rolled_back            | yes    | no  | | COMMIT (or autocommit write)
-/// sent, no answer         | commit_in_doubt      | commit_in_doubt        | maybe  | no  | | cell
-/// does not fit the C++ type                       | decode_error         | decode | yes    | no  |
-/// | argument has a NUL, is too long, out of range        | invalid_argument     | invalid_argument
-/// | no     | no  | | `one` got no row, `one` or `maybe` got several       | cardinality_error    |
-/// no_row / several_rows  | yes    | no  | | stop requested through the stop_token                |
-/// cancelled            | cancelled              | no/maybe | no | | setting unreadable |
-/// config_error         | configuration          | no     | no  | | migration drift, lock, half
-/// applied, mismatch        | migration_error      | migration_…            | –      | no  |
+/// | event                                                 | type                 | code()                  | sent()    | retryable() |
+/// |-------------------------------------------------------|----------------------|-------------------------|-----------|-------------|
+/// | nobody listens on host and port                       | connection_error     | refused                 | no        | yes         |
+/// | host name has no address                              | connection_error     | name_resolution         | no        | yes         |
+/// | connect not finished in its time                      | connection_error     | connect_timeout         | no        | yes         |
+/// | server starting up or shutting down (57P03)           | connection_error     | not_ready               | no        | yes         |
+/// | server has no free slot (53300)                       | connection_error     | too_many_connections    | no        | yes         |
+/// | wrong password, role, pg_hba (28xxx)                  | connection_error     | authentication          | no        | no          |
+/// | unknown database, bad option                          | connection_error     | configuration           | no        | no          |
+/// | TLS refused, certificate wrong                        | connection_error     | tls                     | no        | no          |
+/// | behind PgBouncer, needs a session                     | connection_error     | refused_behind_pooler   | no        | no          |
+/// | link lost before anything was sent                    | connection_error     | lost                    | no        | yes         |
+/// | link lost under a read, or before COMMIT              | connection_error     | lost                    | maybe     | yes         |
+/// | server is a standby now (25006 confirmed)             | connection_error     | demoted_primary         | yes       | yes         |
+/// | no connection within the acquire timeout              | pool_error           | pool_timeout            | no        | yes         |
+/// | too many callers wait already                         | pool_error           | pool_overloaded         | no        | yes         |
+/// | pool was closed                                       | pool_error           | pool_closed             | no        | no          |
+/// | thread waits for a connection it holds itself         | pool_error           | nested_acquire          | no        | no          |
+/// | used in the child of a fork                           | pool_error           | used_after_fork         | no        | no          |
+/// | deadline passed before sending                        | timeout_error        | deadline_exceeded       | no        | no          |
+/// | no answer by the deadline (read, or before COMMIT)    | timeout_error        | deadline_exceeded       | maybe     | no          |
+/// | 57014 from the statement timeout of the options       | timeout_error        | statement_timeout       | yes       | no          |
+/// | 57014 from the call's own shorter deadline            | timeout_error        | statement_deadline      | yes       | no          |
+/// | 57014 from somebody's pg_cancel_backend               | query_error          | query_cancelled         | yes       | no          |
+/// | any other error of the server                         | query_error          | server_error            | yes       | no          |
+/// | unique, foreign key, not null, check, exclusion       | constraint_violation | constraint              | yes       | no          |
+/// | 40001 / 40P01 after the last try                      | transaction_error    | serialization, deadlock | yes       | yes         |
+/// | commit() refused, or answered by ROLLBACK or an error | transaction_error    | rolled_back             | yes       | no          |
+/// | COMMIT (or autocommit write) sent, no answer          | commit_in_doubt      | commit_in_doubt         | maybe     | no          |
+/// | cell does not fit the C++ type                        | decode_error         | decode                  | yes       | no          |
+/// | argument has a NUL, is too long, out of range         | invalid_argument     | invalid_argument        | no        | no          |
+/// | `one` got no row; `one` or `maybe` got several        | cardinality_error    | no_row, several_rows    | yes       | no          |
+/// | stop requested through the stop_token                 | cancelled            | cancelled               | no, maybe | no          |
+/// | setting unreadable                                    | config_error         | configuration           | no        | no          |
+/// | migration drift, lock, half applied, mismatch         | migration_error      | migration_…             | –         | no          |
 ///
 /// No message holds a password, a connection string or a bound value. Text of the server is
 /// escaped and capped.
+// clang-format on
 namespace soundhash::db {
 
 /// What went wrong, finer than the exception type. See the table above.
