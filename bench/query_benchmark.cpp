@@ -9,6 +9,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
 namespace sdb = soundhash::db;
@@ -100,21 +101,6 @@ query_timing measure(const std::string& name, const measured& query, int iterati
   return timing;
 }
 
-std::string json_escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      out.push_back('\\');
-      out.push_back(c);
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      out += fmt::format("\\u{:04x}", static_cast<unsigned char>(c));
-    } else {
-      out.push_back(c);
-    }
-  }
-  return out;
-}
-
 }  // namespace
 
 std::string verdict(const query_timing& timing) {
@@ -173,12 +159,19 @@ void print_metrics(const sdb::metrics_snapshot& metrics) {
 
 std::string to_json(const std::vector<query_timing>& timings,
                     const sdb::metrics_snapshot& metrics) {
-  std::string queries;
+  using nlohmann::json;
+  auto queries = json::array();
   for (const auto& t : timings) {
-    queries += fmt::format(
-        R"({}{{"name":"{}","verdict":"{}","error":"{}","iterations":{},"rows":{},"min_ms":{},"avg_ms":{},"median_ms":{},"p95_ms":{},"max_ms":{}}})",
-        queries.empty() ? "" : ",", json_escaped(t.name), verdict(t), json_escaped(t.error),
-        t.iterations, t.rows, t.min_ms, t.avg_ms, t.median_ms, t.p95_ms, t.max_ms);
+    queries.push_back({{"name", t.name},
+                       {"verdict", verdict(t)},
+                       {"error", t.error},
+                       {"iterations", t.iterations},
+                       {"rows", t.rows},
+                       {"min_ms", t.min_ms},
+                       {"avg_ms", t.avg_ms},
+                       {"median_ms", t.median_ms},
+                       {"p95_ms", t.p95_ms},
+                       {"max_ms", t.max_ms}});
   }
-  return fmt::format(R"({{"queries":[{}],"metrics":{}}})", queries, sdb::to_json(metrics));
+  return json{{"queries", queries}, {"metrics", json::parse(sdb::to_json(metrics))}}.dump();
 }

@@ -17,7 +17,7 @@ driver::conninfo migration_conninfo(const database_options& options) {
   auto where = session_conninfo(options);
   for (const auto* limit :
        {"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"}) {
-    where.settings[limit] = "0";  // also against defaults of the role
+    where.settings.insert_or_assign(limit, std::string{"0"});  // also against defaults of the role
   }
   return where;
 }
