@@ -322,7 +322,7 @@ variable_map process_environment() {
 }
 
 /// Lays `upper` over `lower`. An empty value is as good as none, but an empty password is one.
-variable_map merged(variable_map upper, variable_map lower) {
+variable_map merged(const variable_map& upper, variable_map lower) {
   for (const auto& [name, value] : upper) {
     if (!value.empty() || is_password(name)) lower.insert_or_assign(name, value);
   }

@@ -111,7 +111,7 @@ void print_event(const migration_event& event) {
 
 /// With --json each event is a line of standard output; else a terminal shows them.
 std::function<void(const migration_event&)> progress(bool json) {
-  if (json) return [](const migration_event& e) { std::cout << to_json(e) << std::endl; };
+  if (json) return [](const migration_event& e) { std::cout << to_json(e) << '\n' << std::flush; };
   if (isatty(STDERR_FILENO) != 0) return print_event;
   return {};
 }

@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 
 #include <soundhash/db/core/error.hpp>
+#include <soundhash/db/core/function_ref.hpp>
 #include <soundhash/db/core/sqlstate.hpp>
 
 #include "driver/connect.hpp"
@@ -289,17 +290,14 @@ struct connection::impl {
           "query \"" + std::string{what.name} + "\"",
           "the name is used with two different SQL texts; give each its own name"};
     }
-    const auto started = clock::now();
     const std::string name{what.name};
     const std::string commented = "/* " + name + " */ " + std::string{what.sql};
-    if (PQsendPrepare(raw, name.c_str(), commented.c_str(), 0, nullptr) == 0) {
-      throw_lost(what.name, sent::no, {}, libpq_message());
-    }
-    flush(limits, what.name);
-    auto reply = collect(limits, what.name);
-    require_success(reply, what, {.name = what.name}, sent::no);
+    // Parsing waits for table locks too, so the call's own limit goes ahead of it as well.
+    const auto reply = timed_exchange(
+        {what.name, {}, what.until}, limits, cost ? &cost->prepare : nullptr,
+        [&] { return PQsendPrepare(raw, name.c_str(), commented.c_str(), 0, nullptr) != 0; });
+    require_success(reply, what, last_context, sent::no);
     prepared.emplace(name, what.sql);
-    if (cost != nullptr) cost->prepare = clock::now() - started;
   }
 
   // --- errors --------------------------------------------------------------------------------
@@ -387,21 +385,28 @@ struct connection::impl {
     if (!sent_all) throw_lost(name, sent::no, {}, libpq_message());
   }
 
-  void send(const statement& what, const bound_values& values) {
-    const int sent_it =
-        what.name.empty()
-            ? PQsendQueryParams(raw, std::string{what.sql}.c_str(), values.count(), nullptr,
-                                values.data(), values.sizes(), values.formats(), binary)
-            : PQsendQueryPrepared(raw, std::string{what.name}.c_str(), values.count(),
-                                  values.data(), values.sizes(), values.formats(), binary);
-    if (sent_it == 0) throw_lost(what.name, sent::no, {}, libpq_message());
+  bool send(const statement& what, const bound_values& values) {
+    return (what.name.empty()
+                ? PQsendQueryParams(raw, std::string{what.sql}.c_str(), values.count(), nullptr,
+                                    values.data(), values.sizes(), values.formats(), binary)
+                : PQsendQueryPrepared(raw, std::string{what.name}.c_str(), values.count(),
+                                      values.data(), values.sizes(), values.formats(), binary)) !=
+           0;
   }
 
-  answer exchange(const statement& what, const std::string& limit, const wait_limits& limits) {
-    const bound_values values{what.values};
+  /// What one round trip is about, whether it prepares or runs.
+  struct round_trip {
+    std::string_view name;
+    std::string_view begin;
+    deadline until;
+  };
+
+  /// Sends by `send_one`, with BEGIN and the limit ahead in one pipeline when there are any.
+  answer exchange(const round_trip& what, const std::string& limit, const wait_limits& limits,
+                  function_ref<bool()> send_one) {
     const bool pipeline = !what.begin.empty() || !limit.empty();
     if (pipeline) send_ahead(what.begin, limit, what.name);
-    send(what, values);
+    if (!send_one()) throw_lost(what.name, sent::no, {}, libpq_message());
     if (pipeline && PQpipelineSync(raw) == 0) throw_lost(what.name, sent::no, {}, libpq_message());
     flush(limits, what.name);
     if (!pipeline) return collect(limits, what.name);
@@ -410,10 +415,11 @@ struct connection::impl {
   }
 
   /// Waits that end early leave the fate of an autocommit write open.
-  answer exchange_or_doubt(const statement& what, const std::string& limit,
-                           const wait_limits& limits) {
+  answer run_prepared(const statement& what, const wait_limits& limits, timing* cost) {
+    const bound_values values{what.values};
     try {
-      return exchange(what, limit, limits);
+      return timed_exchange({what.name, what.begin, what.until}, limits,
+                            cost ? &cost->execute : nullptr, [&] { return send(what, values); });
     } catch (const timeout_error& unanswered) {
       if (is_autocommit_write(what)) throw_in_doubt(what, unanswered.what());
       throw;
@@ -441,34 +447,44 @@ struct connection::impl {
     }
   }
 
+  /// Before anything is sent a stop costs nothing.
+  void require_not_stopped(const statement& what) {
+    if (!what.stop.stop_requested()) return;
+    throw cancelled{"query \"" + std::string{what.name} + "\" was stopped before it was sent",
+                    {.code = errc::cancelled, .query_name = std::string{what.name}}};
+  }
+
   result run(const statement& what, timing* cost) {
     require_ready(what.name, what.until);
+    require_not_stopped(what);
     const stop_signal stop{what.stop};
     const wait_limits limits{what.until, stop};
     in_transaction = status() != transaction_status::idle;
     if (!in_transaction) forget_stale(limits);
     prepare(what, limits, cost);
-    auto reply = timed_exchange(what, limits, cost);
+    auto reply = run_prepared(what, limits, cost);
     if (reply.failed && !what.name.empty() &&
         is_lost_statement(server_error::from(reply.failed.get(), what.sql))) {
       stale.emplace_back(what.name);
+      last_context.lost_statement = true;
       if (!in_transaction && what.begin.empty()) {
         forget_stale(limits);
         prepare(what, limits, cost);
-        reply = timed_exchange(what, limits, cost);
+        reply = run_prepared(what, limits, cost);
       }
     }
     require_success(reply, what, last_context, sent::maybe);
     return to_result(what.name, std::move(reply.rows));
   }
 
-  answer timed_exchange(const statement& what, const wait_limits& limits, timing* cost) {
+  answer timed_exchange(const round_trip& what, const wait_limits& limits,
+                        std::chrono::nanoseconds* cost, function_ref<bool()> send_one) {
     const auto wanted = shorter_limit(what.until);
     const auto setting = limit_setting(wanted);
     const auto started = clock::now();
-    auto reply = exchange_or_doubt(what, setting, limits);
+    auto reply = exchange(what, setting, limits, send_one);
     const auto took = clock::now() - started;
-    if (cost != nullptr) cost->execute = took;
+    if (cost != nullptr) *cost = took;
     last_context = {.name = what.name,
                     .limit = wanted.value_or(session_timeout),
                     .limit_from_deadline = wanted.has_value(),

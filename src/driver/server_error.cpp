@@ -1,5 +1,9 @@
 #include "driver/server_error.hpp"
 
+#include <algorithm>
+#include <array>
+#include <utility>
+
 #include <soundhash/db/core/error.hpp>
 #include <soundhash/db/core/sqlstate.hpp>
 
@@ -23,14 +27,40 @@ bool quotes_only(std::string_view message, std::string_view sql) {
   return true;
 }
 
-/// The server quotes offending values ('invalid input syntax for type integer: "…"'), and RAISE
-/// says what its author likes. Violated constraints are named, not their values.
+bool is_ascii(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return (c & 0x80) == 0; });
+}
+
+/// Messages of these classes name objects, states and limits, in whatever language.
+bool names_no_values(std::string_view state) {
+  constexpr std::array<std::string_view, 7> classes{"23", "25", "40", "53", "55", "57", "58"};
+  return std::any_of(classes.begin(), classes.end(),
+                     [state](std::string_view one) { return state.starts_with(one); });
+}
+
+/// RAISE and ASSERT say what their author likes.
+bool is_written_by_a_function(const server_error& failed) {
+  return failed.routine == "exec_stmt_raise" || failed.routine == "exec_stmt_assert";
+}
+
+/// What a message quotes is a value unless the SQL text has it; numbers are values, too.
 std::string without_values(std::string message, const server_error& failed, std::string_view sql) {
-  if (failed.routine == "exec_stmt_raise") return "raised by a function or trigger of the database";
-  if (failed.sqlstate.starts_with("23") || quotes_only(message, sql)) return message;
-  const auto first = message.find('"');
-  const auto last = message.rfind('"');
-  return message.replace(first, last - first + 1, "\"…\"");
+  if (is_written_by_a_function(failed)) return "raised by a function or trigger of the database";
+  if (names_no_values(failed.sqlstate)) return message;
+  // Other languages have other quotation marks, so there a value cannot be told from the text.
+  if (!is_ascii(message)) return "(not shown: the message may hold values)";
+  if (!quotes_only(message, sql)) {
+    const auto first = message.find('"');
+    message.replace(first, message.rfind('"') - first + 1, "\"…\"");
+  }
+  if (failed.sqlstate.starts_with("42")) return message;
+  std::string shown;
+  for (const char c : message) {
+    const bool digit = c >= '0' && c <= '9';
+    if (!digit) shown.push_back(c);
+    if (digit && !shown.ends_with('#')) shown.push_back('#');
+  }
+  return shown;
 }
 
 std::string describe(const server_error& failed, const statement_context& context) {
@@ -117,7 +147,9 @@ void throw_server_error(const server_error& failed, const statement_context& con
     throw connection_error{describe(failed, context) + " (the server is a standby now)",
                            std::move(details)};
   }
-  throw query_error{describe(failed, context), details_of(failed, context, errc::server_error)};
+  auto details = details_of(failed, context, errc::server_error);
+  details.retryable = context.lost_statement;
+  throw query_error{describe(failed, context), std::move(details)};
 }
 
 }  // namespace soundhash::db::driver

@@ -31,7 +31,8 @@ struct statement_context {
   std::chrono::milliseconds limit{};
   bool limit_from_deadline = false;
   std::chrono::nanoseconds elapsed{};
-  bool demoted = false;  ///< the server says that it is a standby or read-only
+  bool demoted = false;         ///< the server says that it is a standby or read-only
+  bool lost_statement = false;  ///< a stale or lost plan: the transaction may simply run again
 };
 
 /// Throws the exception that the table in error.hpp names for this error of a living session.

@@ -21,7 +21,7 @@ class stop_signal {
   stop_signal(const stop_signal&) = delete;
   stop_signal& operator=(const stop_signal&) = delete;
 
-  /// Readable once a stop was requested; -1 without a token.
+  /// Readable once a stop was requested; -1 without a token, or when descriptors ran out.
   [[nodiscard]] int fd() const noexcept { return fd_; }
 
  private:

@@ -30,6 +30,8 @@ bool may_run_again(const error& failure, const transaction_options& options) {
       return failure.sent() == sent::no || options.idempotent || options.read_only;
     case errc::commit_in_doubt:
       return options.idempotent;
+    case errc::server_error:
+      return failure.retryable();  // a stale plan, healed by now
     default:
       return false;
   }
@@ -123,6 +125,9 @@ result engine::observe(statement_event& event, driver::connection& on,
     event.sqlstate = failure.sqlstate();
     watchers_.on_finish(event);
     throw;
+  } catch (...) {
+    watchers_.on_finish(event);
+    throw;
   }
 }
 
@@ -184,7 +189,7 @@ void engine::with_transaction(const transaction_options& options,
     try {
       auto tx = begin(options);
       body(tx);
-      tx.commit();
+      if (!tx.committed()) tx.commit();  // the body may have done so itself
       return;
     } catch (const error& failure) {
       if (attempt >= options.attempts || !may_run_again(failure, options)) throw;

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 #include <soundhash/db/core/error.hpp>
@@ -51,9 +52,10 @@ commit_outcome ask_outcome(engine& owner, const std::string& id, std::chrono::mi
       if (!status) return commit_outcome::unknown;
       if (*status == "committed") return commit_outcome::committed;
       if (*status == "aborted") return commit_outcome::rolled_back;
+      std::this_thread::sleep_for(std::chrono::milliseconds{10});
     }
   } catch (const error&) {
-    // Unreachable, or it does not know the transaction: nothing was learnt.
+    return commit_outcome::unknown;  // unreachable, or it does not know the transaction
   }
   return commit_outcome::unknown;
 }
@@ -71,6 +73,12 @@ deadline transaction::impl::limit(deadline call) const {
 }
 
 void transaction::impl::require_open() const {
+  if (at == state::committed) {
+    throw invalid_argument{"transaction", "it was committed already; begin another one"};
+  }
+  if (at == state::in_doubt) {
+    throw invalid_argument{"transaction", "its commit is in doubt; begin another one"};
+  }
   if (at == state::finished) throw_rolled_back("it has ended already; begin another one");
   if (failed) throw_rolled_back("an earlier statement failed; begin another one");
 }
@@ -98,7 +106,7 @@ void transaction::impl::run(const query& statement, const params& values, const 
                            .begin = at == state::fresh ? std::string_view{begin_sql} : "",
                            .until = limit(call.until),
                            .stop = call.stop.stop_possible() ? call.stop : options.stop});
-  } catch (const error&) {
+  } catch (...) {
     failed = true;  // also when the caller swallows the exception: commit() will refuse
     begun();
     throw;
@@ -112,7 +120,7 @@ void transaction::impl::command(std::string_view name, const std::string& sql) {
   const auto text = at == state::fresh ? begin_sql + "; " + sql : sql;
   try {
     owner->observe_command(name, *lease, text, limit({}));
-  } catch (const error&) {
+  } catch (...) {
     failed = true;
     begun();
     throw;
@@ -120,8 +128,8 @@ void transaction::impl::command(std::string_view name, const std::string& sql) {
   begun();
 }
 
-void transaction::impl::finish() {
-  at = state::finished;
+void transaction::impl::finish(state how) {
+  at = how;
   lease = {};
 }
 
@@ -178,12 +186,12 @@ void transaction::impl::throw_not_committed(const error& cause) {
 }
 
 void transaction::impl::commit() {
-  if (at == state::finished) throw_rolled_back("it has ended already");
+  if (ended()) require_open();
   if (failed) {
     rollback();
     throw_rolled_back("a statement had failed, and its error was swallowed");
   }
-  if (at == state::fresh) return finish();
+  if (at == state::fresh) return finish(state::committed);
   std::string id;
   try {
     id = fetch_transaction_id();
@@ -194,14 +202,14 @@ void transaction::impl::commit() {
     send_commit();
   } catch (const error& failure) {
     if (failure.sent() != sent::maybe) throw_not_committed(failure);
-    finish();
+    finish(state::in_doubt);
     throw_in_doubt(failure, id);
   }
-  finish();
+  finish(state::committed);
 }
 
 void transaction::impl::rollback() noexcept {
-  if (at == state::finished) return;
+  if (ended()) return;
   try {
     if (lease->usable() && lease->status() != driver::transaction_status::idle) {
       owner->observe_command("tx.rollback", *lease, "ROLLBACK", deadline::in(rollback_budget));
@@ -209,7 +217,7 @@ void transaction::impl::rollback() noexcept {
   } catch (const std::exception&) {
     lease->abort();  // the server rolls back when the session ends
   }
-  finish();
+  finish(state::finished);
 }
 
 int transaction::impl::open_savepoint() {
@@ -227,10 +235,12 @@ void transaction::impl::release_savepoint(int mark) {
 void transaction::impl::rollback_to_savepoint(int mark) noexcept {
   if (at != state::open || !lease->usable()) return;
   try {
-    command("tx.rollback_to", "ROLLBACK TO SAVEPOINT sp_" + std::to_string(mark));
+    const auto name = "sp_" + std::to_string(mark);
+    // ROLLBACK TO alone keeps the savepoint, and the next one would nest inside it.
+    command("tx.rollback_to", "ROLLBACK TO SAVEPOINT " + name + "; RELEASE SAVEPOINT " + name);
     failed = false;
   } catch (const std::exception&) {
-    // `failed` is set: commit() will refuse.
+    failed = true;  // commit() will refuse
   }
 }
 
@@ -241,6 +251,9 @@ transaction& transaction::operator=(transaction&&) noexcept = default;
 /// The pool rolls back what comes back open, on its own thread: the caller does not wait for it.
 transaction::~transaction() = default;
 
+bool transaction::committed() const noexcept {
+  return state_->committed();
+}
 void transaction::commit() {
   state_->commit();
 }

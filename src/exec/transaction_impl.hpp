@@ -11,8 +11,8 @@
 
 namespace soundhash::db {
 
-/// States: fresh (nothing sent) → open → committed, rolled back or in doubt; `failed` marks an open
-/// transaction in which a statement failed outside a savepoint.
+/// States: fresh (nothing sent) → open → committed, in doubt or finished (rolled back); `failed`
+/// marks an open transaction in which a statement failed outside a savepoint.
 struct transaction::impl {
   impl(std::shared_ptr<engine> shared, const transaction_options& wanted);
 
@@ -24,16 +24,16 @@ struct transaction::impl {
   void release_savepoint(int mark);
   void rollback_to_savepoint(int mark) noexcept;
 
-  [[nodiscard]] bool finished() const noexcept { return at == state::finished; }
+  enum class state : unsigned char { fresh, open, committed, in_doubt, finished };
 
- private:
-  enum class state : unsigned char { fresh, open, finished };
+  [[nodiscard]] bool committed() const noexcept { return at == state::committed; }
+  [[nodiscard]] bool ended() const noexcept { return at != state::fresh && at != state::open; }
 
   [[nodiscard]] deadline limit(deadline call) const;
   void require_open() const;
   void command(std::string_view name, const std::string& sql);
   void begun();
-  void finish();
+  void finish(state how);
   std::string fetch_transaction_id();
   void send_commit();
   [[noreturn]] void throw_not_committed(const error& cause);

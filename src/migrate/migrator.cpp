@@ -61,8 +61,8 @@ std::string list_mismatches(const std::vector<schema_finding>& findings) {
 struct migrator::impl {
   using chooser = std::function<std::vector<file_run>(const selection&)>;
 
-  impl(const database_options& database_, const migration_source& source, migrator_options options_)
-      : database{database_}, options{std::move(options_)}, files{parse_files(source)} {
+  impl(const database_options& where, const migration_source& source, migrator_options how)
+      : database{where}, options{std::move(how)}, files{parse_files(source)} {
     validate(database, options);
   }
 
@@ -214,7 +214,7 @@ struct migrator::impl {
   std::unique_ptr<session> link;
 };
 
-migrator::migrator(const database_options& database, migration_source source,
+migrator::migrator(const database_options& database, const migration_source& source,
                    migrator_options options)
     : state_{std::make_unique<impl>(database, source, std::move(options))} {}
 migrator::~migrator() = default;

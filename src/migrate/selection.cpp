@@ -1,6 +1,7 @@
 #include "migrate/selection.hpp"
 
 #include <algorithm>
+#include <ranges>
 #include <string>
 
 #include <soundhash/db/core/error.hpp>
@@ -91,9 +92,9 @@ std::vector<file_run> selection::down(const down_options& what) const {
     throw invalid_argument("down", "needs either a version to go down to or a number of steps");
   }
   std::vector<file_run> runs;
-  for (auto row = rows_.rbegin(); row != rows_.rend(); ++row) {
-    if (what.to ? row->version <= *what.to : runs.size() >= *what.steps) break;
-    runs.push_back(revert(*row, what));
+  for (const auto& row : rows_ | std::views::reverse) {
+    if (what.to ? row.version <= *what.to : runs.size() >= *what.steps) break;
+    runs.push_back(revert(row, what));
   }
   return runs;
 }

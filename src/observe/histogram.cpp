@@ -14,6 +14,7 @@ constexpr auto bounds_in_nanoseconds = [] {
   std::array<std::uint64_t, std::size(metrics::bucket_bounds)> bounds{};
   std::transform(std::begin(metrics::bucket_bounds), std::end(metrics::bucket_bounds),
                  bounds.begin(),
+                 // NOLINTNEXTLINE(bugprone-incorrect-roundings): std::llround is not constexpr
                  [](double seconds) { return static_cast<std::uint64_t>(seconds * 1e9 + 0.5); });
   return bounds;
 }();

@@ -1,6 +1,7 @@
 #include "observe/interceptor_chain.hpp"
 
 #include <algorithm>
+#include <ranges>
 #include <utility>
 
 #include <soundhash/db/core/error.hpp>
@@ -26,9 +27,9 @@ void interceptor_chain::on_start(const statement_event& event) const noexcept {
 }
 
 void interceptor_chain::on_finish(const statement_event& event) const noexcept {
-  for (auto member = members_.rbegin(); member != members_.rend(); ++member) {
+  for (const auto& member : members_ | std::views::reverse) {
     try {
-      (*member)->on_finish(event);
+      member->on_finish(event);
     } catch (...) {
       registry_->interceptor_failed();
     }

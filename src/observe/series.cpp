@@ -45,7 +45,8 @@ series_totals& series_totals::operator-=(const series_totals& earlier) {
   max = std::min(max, durations.greatest());
   for (const auto& [state, count] : earlier.errors_by_sqlstate) {
     const auto now = errors_by_sqlstate.find(state);
-    if ((now->second -= count) == 0) errors_by_sqlstate.erase(now);
+    now->second -= count;
+    if (now->second == 0) errors_by_sqlstate.erase(now);
   }
   return *this;
 }

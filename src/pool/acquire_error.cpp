@@ -84,6 +84,13 @@ pool_error nested(std::string_view endpoint, const pool_stats& seen) {
           not_sent(errc::nested_acquire, false)};
 }
 
+pool_error forked(std::string_view endpoint) {
+  return {fmt::format("the connections to {} belong to the process that forked this one; open a "
+                      "database of its own after fork()",
+                      endpoint),
+          not_sent(errc::used_after_fork, false)};
+}
+
 pool_error closed(std::string_view endpoint) {
   return {fmt::format("the pool to {} is closed", endpoint), not_sent(errc::pool_closed, false)};
 }

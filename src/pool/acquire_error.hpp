@@ -33,6 +33,7 @@ struct connect_failure {
 
 [[nodiscard]] pool_error overloaded(std::string_view endpoint, const pool_stats& seen);
 [[nodiscard]] pool_error nested(std::string_view endpoint, const pool_stats& seen);
+[[nodiscard]] pool_error forked(std::string_view endpoint);
 [[nodiscard]] pool_error closed(std::string_view endpoint);
 [[nodiscard]] cancelled stopped(std::string_view endpoint);
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <concepts>
 #include <cstdint>
@@ -10,6 +11,7 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -65,8 +67,8 @@ class basic_pool {
       if (place_) pool_->give_back(*place_, discarded_);
     }
 
-    Connection& operator*() const noexcept { return *place_->connection; }
-    Connection* operator->() const noexcept { return place_->connection.get(); }
+    Connection& operator*() const noexcept { return *used(); }
+    Connection* operator->() const noexcept { return used(); }
     /// False when empty or moved from.
     explicit operator bool() const noexcept { return place_ != nullptr; }
 
@@ -87,6 +89,12 @@ class basic_pool {
       std::swap(discarded_, other.discarded_);
     }
 
+    /// Whoever uses it holds it, also when another thread acquired it.
+    Connection* used() const noexcept {
+      place_->holder.store(std::this_thread::get_id(), std::memory_order_relaxed);
+      return place_->connection.get();
+    }
+
     std::shared_ptr<core> pool_;
     typename core::slot_type* place_ = nullptr;
     std::chrono::nanoseconds waited_{};
@@ -101,8 +109,13 @@ class basic_pool {
   basic_pool(const basic_pool&) = delete;
   basic_pool& operator=(const basic_pool&) = delete;
 
-  /// As close() without waiting for leases.
-  ~basic_pool() { core_->close(deadline{deadline::clock::time_point{}}); }
+  /// As close() without waiting for leases. In the child of a fork everything is left as it is: the
+  /// sockets are the parent's, and the threads to join do not exist.
+  ~basic_pool() {
+    // NOLINTNEXTLINE(bugprone-unused-raii): the leak is the point
+    if (core_->is_parents()) static_cast<void>(new std::shared_ptr<core>{core_});
+    core_->close(deadline{deadline::clock::time_point{}});
+  }
 
   /// A connection, checked when it was idle for long. Waits at most until `until` and at most
   /// `acquire_timeout`; with the deadline passed, only what is idle is given.

@@ -26,6 +26,7 @@
 
 #include "driver/connection.hpp"
 #include "pool/acquire_error.hpp"
+#include "pool/fork_epoch.hpp"
 #include "pool/intrusive_list.hpp"
 #include "pool/outage.hpp"
 #include "pool/slot_table.hpp"
@@ -84,6 +85,7 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
         timer_{mutex_, [this](time_point now) { run_due(now); }} {}
 
   grant acquire(request asked) {
+    if (fork_.crossed()) throw forked(endpoint_);
     const auto now = Clock::now();
     slot_type* const found = take_unchecked(now, asked.where);
     if (found && found->check == health_check::none) return {found, {}};
@@ -91,6 +93,7 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
   }
 
   void give_back(slot_type& place, bool discarded) noexcept {
+    if (fork_.crossed()) return;  // the parent's
     const auto now = Clock::now();
     const auto next = discarded ? slot_state::closing : after_use(*place.connection);
     std::unique_lock lock{mutex_};
@@ -113,7 +116,11 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
     return snapshot();
   }
 
+  /// Sockets and threads belong to another process.
+  [[nodiscard]] bool is_parents() const noexcept { return fork_.crossed(); }
+
   std::vector<held_lease> close(deadline until) {
+    if (fork_.crossed()) return {};
     std::unique_lock lock{mutex_};
     if (!closed_) begin_close();
     changed_.wait_until(lock, until.at(), [this] { return slots_.total() == 0; });
@@ -187,7 +194,7 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
     slots_.move(place, slot_state::used);
     place.acquired = now;
     place.where = where;
-    place.holder = holder;
+    place.holder.store(holder, std::memory_order_relaxed);
   }
 
   grant acquire_slowly(slot_type* found, time_point entered, request& asked) {
@@ -277,7 +284,8 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
     if (limit_ == 0 || slots_.count(slot_state::used) < limit_) return false;
     const auto self = std::this_thread::get_id();
     return std::all_of(slots_.begin(), slots_.end(), [self](const slot_type& place) {
-      return place.state != slot_state::used || place.holder == self;
+      return place.state != slot_state::used ||
+             place.holder.load(std::memory_order_relaxed) == self;
     });
   }
 
@@ -344,7 +352,7 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
   }
 
   [[noreturn]] void fail_with(std::unique_lock<std::mutex>& lock,
-                              typename outage<Clock>::cause why) {
+                              const typename outage<Clock>::cause& why) {
     fail(lock, [this, &why](const pool_stats& seen) { throw_cause(*why, endpoint_, seen); });
   }
 
@@ -477,7 +485,7 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
     start_connects(now);
   }
 
-  void connect_failed(slot_type& job, time_point began, typename outage<Clock>::cause why) {
+  void connect_failed(slot_type& job, time_point began, const typename outage<Clock>::cause& why) {
     const auto now = Clock::now();
     ++stats_.connect_failures;
     slots_.move(job, slot_state::free);
@@ -585,6 +593,7 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
     return seen;
   }
 
+  const fork_epoch fork_;
   const pool_options options_;
   const std::size_t limit_;  // 0: none
   const std::string endpoint_;

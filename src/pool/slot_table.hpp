@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -33,7 +34,8 @@ struct slot {
   typename Clock::time_point last_used{};
   typename Clock::time_point acquired{};
   std::source_location where;  ///< of the acquire
-  std::thread::id holder;
+  /// Who used it last; a lease may move to another thread.
+  std::atomic<std::thread::id> holder;
 };
 
 /// All slots of a pool and their count by state, which therefore never disagree. Slots are never

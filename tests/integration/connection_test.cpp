@@ -299,6 +299,40 @@ TEST_F(connection_test, a_stop_request_ends_a_read_and_its_session) {
   EXPECT_FALSE(session->usable());
 }
 
+TEST_F(connection_test, a_stop_request_before_sending_costs_nothing) {
+  execute("CREATE TABLE t (n int)");
+  const auto session = connect();
+  std::stop_source stop;
+  stop.request_stop();
+  const auto e = caught<cancelled>([&] {
+    session->run({.name = "test.insert",
+                  .sql = "INSERT INTO t VALUES (1)",
+                  .until = soon(),
+                  .stop = stop.get_token()});
+  });
+  EXPECT_EQ(e.sent(), sent::no);
+  EXPECT_TRUE(e.connection_usable());
+  EXPECT_TRUE(session->usable());
+}
+
+// Parsing waits for table locks, before the statement itself is sent.
+TEST_F(connection_test, a_limit_holds_while_the_statement_is_prepared) {
+  execute("CREATE TABLE t (n int)");
+  const auto blocker = connect();
+  blocker->command("BEGIN; LOCK TABLE t", soon());
+  const auto session = connect();
+  const auto e = caught<timeout_error>([&] {
+    session->run({.name = "test.read",
+                  .sql = "SELECT n FROM t",
+                  .access = access::read_only,
+                  .until = deadline::in(100ms)});
+  });
+  EXPECT_EQ(e.code(), errc::statement_deadline);
+  EXPECT_TRUE(session->usable()) << "the server's own limit came first";
+  blocker->command("ROLLBACK", soon());
+  session->run({.name = "test.read", .sql = "SELECT n FROM t", .until = soon()});
+}
+
 TEST_F(connection_test, a_stop_request_leaves_a_write_in_doubt) {
   const auto session = connect();
   std::stop_source stop;

@@ -184,6 +184,24 @@ INSTANTIATE_TEST_SUITE_P(statements, quoted_value,
                                            "SELECT to_tsquery($1 || ' (')",
                                            "SELECT ($1::text)::regclass"));
 
+TEST(server_error, a_failed_assertion_does_not_show_its_text) {
+  const auto session = test::connect(shared_database());
+  const auto e = caught<query_error>(
+      [&] { session->command("DO $$ BEGIN ASSERT false, 'canary'; END $$", soon()); });
+  EXPECT_EQ(e.sqlstate(), "P0004");
+  EXPECT_THAT(e.what(), Not(HasSubstr("canary")));
+}
+
+TEST(server_error, numbers_in_data_errors_are_not_shown) {
+  const auto session = test::connect(shared_database());
+  const params values{1987654321};
+  const auto e = caught<query_error>([&] {
+    session->run(
+        {.name = "test.chr", .sql = "SELECT chr($1::int)", .values = &values, .until = {}});
+  });
+  EXPECT_THAT(e.what(), Not(HasSubstr("1987654321")));
+}
+
 TEST(server_error, says_which_identifier_a_statement_got_wrong) {
   const auto session = test::connect(shared_database());
   const auto e = caught<query_error>(

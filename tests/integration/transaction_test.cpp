@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <future>
 #include <latch>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -120,7 +121,9 @@ TEST_F(transaction_test, cannot_end_twice) {
   auto tx = db_.begin();
   tx.execute(add, {1, 1});
   tx.commit();
-  EXPECT_EQ(caught<transaction_error>([&] { tx.commit(); }).code(), errc::rolled_back);
+  EXPECT_TRUE(tx.committed());
+  EXPECT_THROW(tx.commit(), invalid_argument);
+  EXPECT_THROW(tx.execute(add, {1, 1}), invalid_argument);
   tx.rollback();
   EXPECT_EQ(stored(), "1 | 1\n2 | 0\n");
 }
@@ -548,6 +551,60 @@ TEST_F(commit_fate, a_lost_read_runs_once_more) {
 }
 
 // Plans
+
+TEST_F(transaction_test, a_body_may_commit_itself) {
+  db_.with_transaction([](transaction& tx) {
+    tx.execute(add, {1, 1});
+    tx.commit();
+  });
+  EXPECT_EQ(stored(), "1 | 1\n2 | 0\n");
+}
+
+TEST_F(transaction_test, a_savepoint_that_was_undone_is_gone) {
+  auto tx = db_.begin();
+  tx.execute(insert, {3, 30});
+  EXPECT_THROW(tx.savepoint([](transaction& inner) {
+    inner.execute(insert, {3, 31});
+  }),
+               constraint_violation);
+  constexpr query release{"test.release", "RELEASE SAVEPOINT sp_1"};
+  EXPECT_THROW(tx.execute(release), query_error);
+}
+
+TEST_F(transaction_test, a_moved_transaction_is_held_by_the_thread_that_uses_it) {
+  auto db = open_single();
+  auto tx = std::make_unique<transaction>(db.begin());
+  std::latch used{1};
+  std::latch finish{1};
+  std::jthread worker{[&] {
+    tx->execute(add, {1, 1});
+    used.count_down();
+    finish.wait();
+    tx->commit();
+    tx.reset();
+  }};
+  used.wait();
+  auto waiting = std::async(std::launch::async, [&] { return db.one<std::int64_t>(count_all); });
+  const auto e = caught<pool_error>(
+      [&] { (void)db.one<std::int64_t>(count_all, {}, {.until = deadline::in(50ms)}); });
+  EXPECT_EQ(e.code(), errc::pool_timeout) << "this thread holds nothing any more";
+  finish.count_down();
+  EXPECT_EQ(waiting.get(), 2);
+}
+
+TEST_F(transaction_test, a_stale_plan_runs_the_body_again) {
+  test::execute(options_, "CREATE TABLE changing (n int); INSERT INTO changing VALUES (1)");
+  auto db = open_single();
+  EXPECT_EQ(db.one<std::int32_t>(select_all), 1);
+  test::execute(options_, "ALTER TABLE changing ALTER n TYPE bigint");
+  int runs = 0;
+  const auto n = db.with_transaction([&](transaction& tx) {
+    ++runs;
+    return tx.one<std::int64_t>(select_all);
+  });
+  EXPECT_EQ(n, 1);
+  EXPECT_EQ(runs, 2);
+}
 
 TEST_F(transaction_test, an_error_of_a_trigger_at_commit_is_a_rollback) {
   test::execute(options_,

@@ -41,7 +41,9 @@ class deadline {
 /// The one trailing argument of every call.
 struct call_options {
   /// Bounds the wait for a connection, the statement and the network together. No limit given:
-  /// acquire timeout + statement timeout + 1 s of the options apply.
+  /// acquire timeout + statement timeout + 1 s of the options apply. A deadline shorter than the
+  /// statement timeout makes the statement part of an implicit transaction: VACUUM, CREATE INDEX
+  /// CONCURRENTLY and the like, which refuse that, need a longer one.
   deadline until{};
   /// Ends the wait early with `cancelled`; a statement already sent costs its connection.
   std::stop_token stop{};

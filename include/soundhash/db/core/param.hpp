@@ -19,7 +19,8 @@ class SOUNDHASH_DB_EXPORT params {
  public:
   params() = default;
 
-  /// Throws: invalid_argument naming "$N" when a text has a NUL byte or a value no SQL form.
+  /// Throws: invalid_argument naming "$N" when a text has a NUL byte, a value no SQL form, or
+  /// 1 GiB and more.
   template <class... Ts>
   requires(sizeof...(Ts) > 0 && (encodable<Ts> && ...))
       params(const Ts&... values) {  // NOLINT(google-explicit-constructor): `{id, name}` is the use
@@ -44,6 +45,7 @@ class SOUNDHASH_DB_EXPORT params {
         finish_text(start);
       } else {
         traits::append_binary(buffer_, value);
+        require_size(start);
         slots_.push_back({start, buffer_.size() - start, form::binary});
       }
     }
@@ -74,6 +76,7 @@ class SOUNDHASH_DB_EXPORT params {
   };
 
   void finish_text(std::size_t start);
+  void require_size(std::size_t start);
 
   std::string buffer_;
   std::vector<slot> slots_;

@@ -41,9 +41,13 @@ class SOUNDHASH_DB_EXPORT transaction final : public executor {
   transaction(transaction&&) noexcept;
   transaction& operator=(transaction&&) noexcept;
 
-  /// Ends in exactly one of: returned (committed); transaction_error or constraint_violation
-  /// (rolled back for certain); commit_in_doubt. Without any statement nothing is sent.
+  /// Ends in exactly one of: returned (committed); commit_in_doubt; anything else, rolled back for
+  /// certain: constraint_violation, connection_error{lost} when the link broke before COMMIT was
+  /// sent, else transaction_error. Without any statement nothing is sent.
+  /// Throws: also invalid_argument when it was committed, or came to be in doubt, before.
   void commit();
+  /// True once commit() has returned.
+  [[nodiscard]] bool committed() const noexcept;
 
   /// Undoes everything. Never throws: a session that cannot roll back is closed, which the server
   /// takes as a rollback.

@@ -67,7 +67,7 @@ class SOUNDHASH_DB_EXPORT migrator {
   /// Throws: config_error for bad options; migration_error for a file whose name, directives or
   /// quotes cannot be read, for two files of one version and for a down file without its up file.
   explicit migrator(const database_options& database,
-                    migration_source source = migration_source::embedded(),
+                    const migration_source& source = migration_source::embedded(),
                     migrator_options options = {});
   ~migrator();
   migrator(migrator&&) noexcept;

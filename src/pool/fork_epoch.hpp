@@ -1,0 +1,17 @@
+#pragma once
+
+namespace soundhash::db {
+
+/// Notices that this process is the child of a fork() made after this object: the sockets and the
+/// threads of that time belong to the parent. Costs one load; getpid() would be a system call.
+/// Thread safety: safe for concurrent use.
+class fork_epoch {
+ public:
+  fork_epoch();
+  [[nodiscard]] bool crossed() const noexcept;
+
+ private:
+  unsigned made_in_;
+};
+
+}  // namespace soundhash::db

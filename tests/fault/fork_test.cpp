@@ -1,0 +1,73 @@
+#include <chrono>
+#include <cstdint>
+#include <optional>
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <soundhash/db/core/error.hpp>
+#include <soundhash/db/database.hpp>
+
+#include "support/test_database.hpp"
+
+/// The child of a fork must leave the parent's sessions alone.
+namespace soundhash::db {
+namespace {
+
+constexpr query pid{"test.pid", "SELECT pg_backend_pid()", access::read_only};
+
+/// Runs `body` in a child and returns its exit status.
+int in_child(const auto& body) {
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(body());
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+TEST(fork_test, a_child_is_refused_and_the_parent_keeps_its_session) {
+  std::optional<database> db = database::open(test::empty_database_options());
+  const auto session = db->one<std::int32_t>(pid);
+  const int refused = in_child([&] {
+    try {
+      (void)db->one<std::int32_t>(pid);
+      return 1;
+    } catch (const pool_error& e) {
+      return e.code() == errc::used_after_fork ? 0 : 2;
+    }
+  });
+  EXPECT_EQ(refused, 0);
+  EXPECT_EQ(db->one<std::int32_t>(pid), session);
+}
+
+TEST(fork_test, a_child_that_destroys_its_copy_ends_at_once_and_harms_nobody) {
+  std::optional<database> db = database::open(test::empty_database_options());
+  const auto session = db->one<std::int32_t>(pid);
+  std::optional<transaction> open = db->begin();
+  EXPECT_EQ(open->one<std::int32_t>(pid), session);
+  const auto began = deadline::clock::now();
+  EXPECT_EQ(in_child([&] {
+              open.reset();
+              db.reset();
+              return 0;
+            }),
+            0);
+  EXPECT_LT(deadline::clock::now() - began, std::chrono::seconds{1});
+  EXPECT_EQ(open->one<std::int32_t>(pid), session);
+  open->commit();
+}
+
+TEST(fork_test, a_child_may_open_its_own) {
+  const auto options = test::empty_database_options();
+  auto db = database::open(options);
+  (void)db.one<std::int32_t>(pid);
+  EXPECT_EQ(in_child([&] {
+              auto own = database::open(options);
+              return own.one<std::int32_t>(pid) > 0 ? 0 : 1;
+            }),
+            0);
+}
+
+}  // namespace
+}  // namespace soundhash::db
