@@ -112,8 +112,7 @@ class basic_pool {
   /// As close() without waiting for leases. In the child of a fork everything is left as it is: the
   /// sockets are the parent's, and the threads to join do not exist.
   ~basic_pool() {
-    // NOLINTNEXTLINE(bugprone-unused-raii): the leak is the point
-    if (core_->is_parents()) static_cast<void>(new std::shared_ptr<core>{core_});
+    if (core_->is_parents()) core_->abandon(core_);
     core_->close(deadline{deadline::clock::time_point{}});
   }
 

@@ -118,6 +118,8 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
 
   /// Sockets and threads belong to another process.
   [[nodiscard]] bool is_parents() const noexcept { return fork_.crossed(); }
+  /// Keeps all of it for ever, unused: nothing of it may be closed or joined here.
+  void abandon(std::shared_ptr<pool_core> self) noexcept { abandoned_ = std::move(self); }
 
   std::vector<held_lease> close(deadline until) {
     if (fork_.crossed()) return {};
@@ -594,6 +596,7 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
   }
 
   const fork_epoch fork_;
+  std::shared_ptr<pool_core> abandoned_;
   const pool_options options_;
   const std::size_t limit_;  // 0: none
   const std::string endpoint_;
