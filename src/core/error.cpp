@@ -3,6 +3,7 @@
 #include <utility>
 
 #include <soundhash/db/core/error.hpp>
+#include <soundhash/db/core/sqlstate.hpp>
 
 namespace soundhash::db {
 namespace {
@@ -152,12 +153,12 @@ config_error::~config_error() = default;
 migration_error::~migration_error() = default;
 
 constraint_kind constraint_violation::kind() const noexcept {
-  const auto state = sqlstate();
-  if (state == "23505") return constraint_kind::unique;
-  if (state == "23503") return constraint_kind::foreign_key;
-  if (state == "23502") return constraint_kind::not_null;
-  if (state == "23514") return constraint_kind::check;
-  if (state == "23P01") return constraint_kind::exclusion;
+  const auto& state = details().sqlstate;
+  if (state == sqlstate::unique_violation) return constraint_kind::unique;
+  if (state == sqlstate::foreign_key_violation) return constraint_kind::foreign_key;
+  if (state == sqlstate::not_null_violation) return constraint_kind::not_null;
+  if (state == sqlstate::check_violation) return constraint_kind::check;
+  if (state == sqlstate::exclusion_violation) return constraint_kind::exclusion;
   return constraint_kind::other;
 }
 
