@@ -1,17 +1,17 @@
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <random>
 #include <source_location>
 #include <stop_token>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -20,7 +20,10 @@
 #include <soundhash/db/pool/pool_stats.hpp>
 
 #include "driver/connection.hpp"
+#include "pool/pool_clock.hpp"
 #include "pool/pool_core.hpp"
+#include "pool/pool_hooks.hpp"
+#include "pool/threads.hpp"
 
 namespace soundhash::db {
 
@@ -38,14 +41,16 @@ concept poolable = requires(T& connection, const T& seen, std::string_view sql, 
   { connection.command(sql, until) } -> std::same_as<std::string>;
   { connection.abort() }
   noexcept;
+  { connection.cut() }
+  noexcept;
 };
 
 /// A bounded pool of connections. Callers are served strictly first come, first served; connections
 /// are opened, rolled back and closed by the pool's own threads.
 /// Thread safety: safe for concurrent use; a lease is for one thread at a time.
-template <poolable Connection, class Clock = std::chrono::steady_clock>
+template <poolable Connection, class Clock = pool_clock, class Threads = os_threads>
 class basic_pool {
-  using core = pool_core<Connection, Clock>;
+  using core = pool_core<Connection, Clock, Threads>;
 
  public:
   /// Opens one connection by the deadline; never returns nullptr. Called from several threads at
@@ -67,8 +72,9 @@ class basic_pool {
       if (place_) pool_->give_back(*place_, discarded_);
     }
 
-    Connection& operator*() const noexcept { return *used(); }
-    Connection* operator->() const noexcept { return used(); }
+    /// Throws: pool_error{used_after_fork}.
+    Connection& operator*() const { return *used(); }
+    Connection* operator->() const { return used(); }
     /// False when empty or moved from.
     explicit operator bool() const noexcept { return place_ != nullptr; }
 
@@ -76,11 +82,13 @@ class basic_pool {
     [[nodiscard]] std::chrono::nanoseconds waited() const noexcept { return waited_; }
     /// The connection is closed when the lease ends.
     void discard() noexcept { discarded_ = true; }
+    /// At that time the session is cut, also in the middle of a call on it.
+    void guard(deadline until) { pool_->guard(*place_, until); }
 
    private:
     friend class basic_pool;
-    lease(std::shared_ptr<core> pool, typename core::grant granted) noexcept
-        : pool_{std::move(pool)}, place_{granted.place}, waited_{granted.waited} {}
+    lease(core& pool, typename core::grant granted) noexcept
+        : pool_{&pool}, place_{granted.place}, waited_{granted.waited} {}
 
     void swap(lease& other) noexcept {
       std::swap(pool_, other.pool_);
@@ -90,21 +98,26 @@ class basic_pool {
     }
 
     /// Whoever uses it holds it, also when another thread acquired it.
-    Connection* used() const noexcept {
-      place_->holder.store(std::this_thread::get_id(), std::memory_order_relaxed);
+    Connection* used() const {
+      pool_->require_own();
+      place_->holder.store(Threads::self(), std::memory_order_relaxed);
       return place_->connection.get();
     }
 
-    std::shared_ptr<core> pool_;
+    core* pool_ = nullptr;  // lives as long as its leases
     typename core::slot_type* place_ = nullptr;
     std::chrono::nanoseconds waited_{};
     bool discarded_ = false;
   };
 
-  /// Connects to nothing. `endpoint` names the server in messages; `seed` drives the jitter.
+  /// Connects to nothing unless `min_idle` is set. `endpoint` names the server in messages; `seed`
+  /// drives the jitter.
   basic_pool(const pool_options& options, std::string endpoint, connector connect,
-             std::uint64_t seed = std::random_device{}())
-      : core_{std::make_shared<core>(options, std::move(endpoint), std::move(connect), seed)} {}
+             pool_hooks<Connection> hooks = {}, std::uint64_t seed = std::random_device{}())
+      : core_{std::make_shared<core>(options, std::move(endpoint), std::move(connect),
+                                     std::move(hooks), seed)} {
+    core_->start();
+  }
 
   basic_pool(const basic_pool&) = delete;
   basic_pool& operator=(const basic_pool&) = delete;
@@ -112,8 +125,8 @@ class basic_pool {
   /// As close() without waiting for leases. In the child of a fork everything is left as it is: the
   /// sockets are the parent's, and the threads to join do not exist.
   ~basic_pool() {
-    if (core_->is_parents()) core_->abandon(core_);
-    core_->close(deadline{deadline::clock::time_point{}});
+    if (core_->is_parents()) core_->abandon();
+    core_->close(deadline{deadline::clock::time_point{}}, false);
   }
 
   /// A connection, checked when it was idle for long. Waits at most until `until` and at most
@@ -123,17 +136,28 @@ class basic_pool {
   /// server cannot be reached, cancelled when `stop` is requested.
   [[nodiscard]] lease acquire(deadline until = {}, std::stop_token stop = {},
                               std::source_location where = std::source_location::current()) {
-    auto pool = core_;  // a caller that waits while the pool is destroyed still has its core
-    const auto granted = pool->acquire({until, std::move(stop), where});
-    return lease{std::move(pool), granted};
+    lease granted{*core_, core_->acquire({until, std::move(stop), where})};
+    try {
+      granted.pool_->greet(*granted.place_->connection);
+    } catch (...) {
+      granted.discard();
+      throw;
+    }
+    return granted;
+  }
+
+  /// Changes how many connections there may be. Those too many close: idle ones now, others when
+  /// they are returned.
+  void resize(std::optional<std::size_t> size, std::optional<std::size_t> max_overflow) {
+    core_->resize(size, max_overflow);
   }
 
   [[nodiscard]] pool_stats stats() const { return core_->stats(); }
 
   /// Fails the waiting callers, closes what is idle and waits for the leases until the deadline;
-  /// those that are left are returned and close when they end. Threads of the pool get two seconds
+  /// those that are left are returned, and their sessions cut. Threads of the pool get two seconds
   /// more; one that still connects then ends by itself.
-  std::vector<held_lease> close(deadline until) { return core_->close(until); }
+  std::vector<held_lease> close(deadline until) { return core_->close(until, true); }
 
   /// Does what is due by `Clock` now. The pool does so by itself as real time passes; call it after
   /// moving a clock that does not.

@@ -50,7 +50,7 @@ class outage {
 
   /// True when callers must now be told: nothing to serve for `fail_fast_after`. Reported once.
   bool declare_if_due(time_point now) noexcept {
-    if (declared_ || !since_ || now < *since_ + fail_fast_after_) return false;
+    if (now < declaration_due()) return false;
     declared_ = true;
     return true;
   }
@@ -63,13 +63,11 @@ class outage {
   /// Of the latest attempt; nullptr when it succeeded.
   [[nodiscard]] const cause& last() const noexcept { return last_; }
 
-  /// When something is due while callers wait; `time_point::max()`: nothing. `probing`: an attempt
-  /// is under way, so the next one is not.
-  [[nodiscard]] time_point next_due(bool probing) const noexcept {
-    if (!failing()) return time_point::max();
-    const auto retry = probing ? time_point::max() : next_attempt_;
-    if (declared_ || !since_) return retry;
-    return std::min(retry, *since_ + fail_fast_after_);
+  /// When the next connect may be tried.
+  [[nodiscard]] time_point next_attempt() const noexcept { return next_attempt_; }
+  /// When waiting callers must be told; `time_point::max()`: nothing is to be told.
+  [[nodiscard]] time_point declaration_due() const noexcept {
+    return declared_ || !since_ ? time_point::max() : *since_ + fail_fast_after_;
   }
 
  private:

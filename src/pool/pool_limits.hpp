@@ -10,6 +10,7 @@ namespace soundhash::db::pool_limits {
 
 inline constexpr bounds<std::size_t> size{1, 10'000};
 inline constexpr bounds<std::size_t> max_overflow{0, 10'000};
+inline constexpr bounds<std::size_t> min_idle{0, 10'000};
 inline constexpr bounds<std::size_t> max_waiters{1, 1'000'000};
 inline constexpr bounds<std::chrono::milliseconds> acquire_timeout{std::chrono::milliseconds{1},
                                                                    std::chrono::hours{24}};
@@ -22,6 +23,9 @@ inline constexpr bounds<std::chrono::milliseconds> fail_fast_after{std::chrono::
                                                                    std::chrono::hours{1}};
 inline constexpr bounds<std::chrono::milliseconds> recent_use{std::chrono::milliseconds{0},
                                                               std::chrono::hours{24}};
+inline constexpr bounds<std::chrono::milliseconds> idle_timeout = recycle;
+inline constexpr bounds<std::chrono::milliseconds> keepalive = recent_use;
+inline constexpr bounds<std::chrono::milliseconds> leak_after = recent_use;
 inline constexpr std::chrono::milliseconds longest_ping_after = std::chrono::hours{24};
 
 }  // namespace soundhash::db::pool_limits

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include <soundhash/db/pool/pool_options.hpp>
 
 #include "pool/pool_limits.hpp"
@@ -13,6 +15,12 @@ void pool_options::validate() const {
   require_within("pool.fail_fast_after", fail_fast_after, pool_limits::fail_fast_after);
   require_within("pool.recent_use", recent_use, pool_limits::recent_use);
   require_within("pool.ping_after", ping_after, {recent_use, pool_limits::longest_ping_after});
+  require_within(
+      "pool.min_idle", min_idle,
+      {0, std::min(size.value_or(pool_limits::min_idle.high), pool_limits::min_idle.high)});
+  require_within("pool.idle_timeout", idle_timeout, pool_limits::idle_timeout);
+  require_within("pool.keepalive", keepalive, pool_limits::keepalive);
+  require_within("pool.leak_after", leak_after, pool_limits::leak_after);
   require_within("pool.max_waiters", max_waiters, pool_limits::max_waiters);
 }
 

@@ -8,88 +8,104 @@
 #include <deque>
 #include <memory>
 #include <source_location>
-#include <thread>
 
 #include "pool/intrusive_list.hpp"
 
 namespace soundhash::db {
 
-/// Where a connection of the pool is. Each transition is made under the pool's mutex.
-enum class slot_state : std::uint8_t { free, connecting, idle, used, resetting, closing };
+/// Where a connection of the pool is. Each transition is made under the pool's mutex. `ready` means
+/// idle or lent, which the idle set tells apart, without the mutex.
+enum class slot_state : std::uint8_t { free, connecting, ready, resetting, checking, closing };
 
 /// What must be done before a connection is handed out.
 enum class health_check : std::uint8_t { none, look, ping };
 
-/// Room for one connection. `connection` belongs to whoever the state names: the holder (used), a
-/// worker (connecting, resetting, closing), or the pool (idle).
-template <class Connection, class Clock>
-struct slot {
+/// Room for one connection. `connection` belongs to the holder of the lease, to the worker that the
+/// state names, or to nobody (idle). What the holder writes without the mutex is atomic.
+template <class Connection, class Clock, class Threads>
+struct alignas(64) slot {
+  using time_point = typename Clock::time_point;
+
+  std::unique_ptr<Connection> connection;
+  std::size_t index = 0;
+  std::uint64_t generation = 0;
+  time_point expires{};
+  health_check check = health_check::none;
+  bool guarded = false;  ///< written by the holder: the lease must be returned under the mutex
+  std::atomic<time_point> last_used{};
+  std::atomic<time_point> acquired{};
+  std::atomic<std::source_location> where{};  ///< of the acquire
+  /// Who used it last; a lease may move to another thread.
+  std::atomic<typename Threads::id> holder{};
+  std::atomic<std::uint64_t> lent_at_once{0};
+  std::atomic<std::chrono::nanoseconds::rep> held{0};  ///< sum over all leases
+
+  // Under the mutex
   slot* previous = nullptr;
   slot* next = nullptr;
-  std::unique_ptr<Connection> connection;
   slot_state state = slot_state::free;
-  health_check check = health_check::none;
-  std::uint64_t generation = 0;
-  typename Clock::time_point expires{};
-  typename Clock::time_point last_used{};
-  typename Clock::time_point acquired{};
-  std::source_location where;  ///< of the acquire
-  /// Who used it last; a lease may move to another thread.
-  std::atomic<std::thread::id> holder;
+  bool in_idle_list = false;
+  bool cut = false;                         ///< its lease passed its guard, or the pool closed
+  time_point guard = time_point::max();     ///< when the lease is cut
+  time_point last_check{};                  ///< when it last answered a ping of the pool's own
+  time_point leak_reported = time_point{};  ///< `acquired` of the lease that was reported
 };
 
 /// All slots of a pool and their count by state, which therefore never disagree. Slots are never
 /// freed before the table.
 /// Thread safety: one thread at a time.
-template <class Connection, class Clock>
+template <class Slot>
 class slot_table {
  public:
-  using slot_type = slot<Connection, Clock>;
-
   /// A free slot, now connecting.
   /// Throws: std::bad_alloc.
-  slot_type& obtain() {
-    slot_type* found = free_.pop_front();
+  Slot& obtain() {
+    Slot* found = free_.pop_front();
     if (!found) {
       found = &slots_.emplace_back();
+      found->index = slots_.size() - 1;
       ++counts_[index(slot_state::free)];
     }
     count(*found, slot_state::connecting);
     return *found;
   }
 
-  /// Changes the state; `free` makes the slot available again.
-  void move(slot_type& which, slot_state to) noexcept {
+  /// Changes the state; `free` makes the slot available again, the lowest first.
+  void move(Slot& which, slot_state to) noexcept {
     count(which, to);
-    if (to == slot_state::free) free_.push_back(which);
+    if (to == slot_state::free) free_.push_front(which);
   }
 
   [[nodiscard]] std::size_t count(slot_state state) const noexcept { return counts_[index(state)]; }
 
   /// Connections that serve or will serve callers.
   [[nodiscard]] std::size_t live() const noexcept {
-    return count(slot_state::idle) + count(slot_state::used) + count(slot_state::resetting);
+    return count(slot_state::ready) + count(slot_state::resetting) + count(slot_state::checking);
   }
   /// Sockets, those opening and closing included.
   [[nodiscard]] std::size_t total() const noexcept {
     return live() + count(slot_state::connecting) + count(slot_state::closing);
   }
 
+  [[nodiscard]] auto begin() noexcept { return slots_.begin(); }
+  [[nodiscard]] auto end() noexcept { return slots_.end(); }
   [[nodiscard]] auto begin() const noexcept { return slots_.begin(); }
   [[nodiscard]] auto end() const noexcept { return slots_.end(); }
+  [[nodiscard]] auto rbegin() noexcept { return slots_.rbegin(); }
+  [[nodiscard]] auto rend() noexcept { return slots_.rend(); }
 
  private:
   static constexpr std::size_t index(slot_state state) noexcept {
     return static_cast<std::size_t>(state);
   }
-  void count(slot_type& which, slot_state to) noexcept {
+  void count(Slot& which, slot_state to) noexcept {
     --counts_[index(which.state)];
     ++counts_[index(to)];
     which.state = to;
   }
 
-  std::deque<slot_type> slots_;
-  intrusive_list<slot_type> free_;
+  std::deque<Slot> slots_;
+  intrusive_list<Slot> free_;
   std::array<std::size_t, 6> counts_{};
 };
 

@@ -1,13 +1,11 @@
 #pragma once
 
 #include <algorithm>
-#include <condition_variable>
 #include <cstddef>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <system_error>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -20,17 +18,22 @@ namespace soundhash::db {
 /// A bounded set of threads, started on demand, that run jobs of their owner in order.
 /// The owner's mutex guards everything here; jobs run without it.
 /// Thread safety: every function is called with the owner's mutex held.
-template <class Job>
+template <class Job, class Threads>
 class workers {
+  using lock_type = std::unique_lock<typename Threads::mutex>;
+
  public:
-  workers(std::mutex& guard, std::size_t most, std::function<void(Job&)> run)
+  workers(typename Threads::mutex& guard, std::size_t most, std::function<void(Job&)> run)
       : guard_{guard}, most_{most}, run_{std::move(run)} {}
 
-  /// Queues a job and starts a thread when none is free. The threads keep `owner` alive. When no
-  /// thread can be started, the job waits for the next submit.
-  void submit(const std::shared_ptr<void>& owner, Job& job) noexcept {
+  /// The threads keep `owner` alive. Ahead of all else.
+  void belong_to(std::weak_ptr<void> owner) noexcept { owner_ = std::move(owner); }
+
+  /// Queues a job and starts a thread when none is free. When no thread can be started, the job
+  /// waits for the next submit.
+  void submit(Job& job) noexcept {
     jobs_.push_back(job);
-    if (!stopping_ && free_ < jobs_.size() && threads_.size() < most_) start(owner);
+    if (!stopping_ && free_ < jobs_.size() && threads_.size() < most_) start();
     wake_.notify_one();
   }
 
@@ -45,7 +48,7 @@ class workers {
 
   /// Lets the threads finish the queue and end; those that have not by `until` are left behind, and
   /// end by themselves. Unlocks and locks again.
-  void stop(std::unique_lock<std::mutex>& lock, deadline until) {
+  void stop(lock_type& lock, deadline until) {
     stopping_ = true;
     wake_.notify_all();
     const bool ended = ended_.wait_until(lock, until.at(), [this] { return running_ == 0; });
@@ -56,10 +59,10 @@ class workers {
   }
 
  private:
-  void start(const std::shared_ptr<void>& owner) noexcept {
+  void start() noexcept {
     try {
       threads_.reserve(most_);
-      threads_.emplace_back([this, owner] { work(); });
+      threads_.emplace_back([this, owner = owner_.lock()] { work(); });
       ++running_;
     } catch (const std::exception&) {
       return;  // out of threads or memory: those that run already go on
@@ -67,7 +70,7 @@ class workers {
   }
 
   void work() {
-    std::unique_lock lock{guard_};
+    lock_type lock{guard_};
     while (Job* const job = await_job(lock)) {
       lock.unlock();
       run_(*job);
@@ -77,20 +80,21 @@ class workers {
     ended_.notify_all();
   }
 
-  Job* await_job(std::unique_lock<std::mutex>& lock) {
+  Job* await_job(lock_type& lock) {
     ++free_;
     wake_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
     --free_;
     return jobs_.pop_front();
   }
 
-  std::mutex& guard_;
+  typename Threads::mutex& guard_;
   std::size_t most_;
+  std::weak_ptr<void> owner_;
   std::function<void(Job&)> run_;
-  std::condition_variable wake_;
-  std::condition_variable ended_;
+  typename Threads::condition wake_;
+  typename Threads::condition ended_;
   intrusive_list<Job> jobs_;
-  std::vector<std::thread> threads_;
+  std::vector<typename Threads::thread> threads_;
   std::size_t free_ = 0;
   std::size_t running_ = 0;
   bool stopping_ = false;

@@ -11,6 +11,8 @@
 #include <memory>
 #include <mutex>
 #include <random>
+#include <source_location>
+#include <stdexcept>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -20,27 +22,16 @@
 
 #include <gtest/gtest.h>
 
+#include "fake_clock.hpp"
+
 namespace soundhash::db {
 namespace {
 
 using namespace std::chrono_literals;
 using driver::transaction_status;
+using test::fake_clock;
 
 const deadline long_ago{deadline::clock::time_point{}};
-
-/// Stands still until a test moves it.
-struct fake_clock {
-  using duration = std::chrono::nanoseconds;
-  using rep = duration::rep;
-  using period = duration::period;
-  using time_point = std::chrono::time_point<fake_clock>;
-  static constexpr bool is_steady = true;
-
-  static time_point now() noexcept { return time_point{duration{ticks.load()}}; }
-  static void advance(duration by) noexcept { ticks += by.count(); }
-
-  static inline std::atomic<rep> ticks{duration{1h}.count()};
-};
 
 /// Threads wait in pass() until the test opens it.
 class gate {
@@ -122,6 +113,7 @@ class fake_connection {
     return std::string{sql};
   }
   void abort() noexcept { ++server_.aborted; }
+  void cut() noexcept { usable_ = false; }
 
   void break_link() { usable_ = false; }
   void set(transaction_status status) { status_ = status; }
@@ -131,7 +123,7 @@ class fake_connection {
   static inline std::atomic<int> next_id{0};
   fake_server& server_;
   int id_;
-  bool usable_ = true;
+  std::atomic<bool> usable_ = true;
   transaction_status status_ = transaction_status::idle;
 };
 
@@ -163,7 +155,8 @@ bool eventually(const std::function<bool()>& holds) {
 
 class basic_pool_test : public ::testing::Test {
  protected:
-  std::unique_ptr<pool_type> make(const pool_options& options) {
+  std::unique_ptr<pool_type> make(const pool_options& options,
+                                  pool_hooks<fake_connection> hooks = {}) {
     return std::make_unique<pool_type>(
         options, "db.example:5432",
         [this](deadline) {
@@ -171,7 +164,7 @@ class basic_pool_test : public ::testing::Test {
           server_.connect_now();
           return std::make_unique<fake_connection>(server_);
         },
-        42);
+        std::move(hooks), 42);
   }
 
   void refuse(errc code = errc::refused) {
@@ -560,7 +553,8 @@ TEST_F(basic_pool_test, the_second_dead_connection_within_a_second_drops_all_idl
   fake_clock::advance(1min);
   EXPECT_TRUE(pool->acquire());
   EXPECT_EQ(server_.pings, 2);
-  EXPECT_EQ(pool->stats().closed_broken, 5u);
+  EXPECT_EQ(pool->stats().closed_broken, 2u);
+  EXPECT_EQ(pool->stats().closed_invalidated, 3u);
   EXPECT_EQ(server_.attempts, 6);
 }
 
@@ -573,7 +567,8 @@ TEST_F(basic_pool_test, what_was_in_use_when_all_were_dropped_is_closed_on_retur
   EXPECT_TRUE(pool->acquire());
   old = lease{};
   EXPECT_TRUE(eventually([&] { return server_.open == 1; }));
-  EXPECT_EQ(pool->stats().closed_broken, 3u);
+  EXPECT_EQ(pool->stats().closed_broken, 2u);
+  EXPECT_EQ(pool->stats().closed_invalidated, 1u);
 }
 
 TEST_F(basic_pool_test, after_a_broken_return_the_recently_used_ones_are_looked_at) {
@@ -589,7 +584,7 @@ TEST_F(basic_pool_test, after_a_broken_return_the_recently_used_ones_are_looked_
   EXPECT_EQ(server_.attempts, 3);
 }
 
-TEST_F(basic_pool_test, old_connections_are_replaced_each_at_its_own_age) {
+TEST_F(basic_pool_test, old_connections_are_replaced_each_at_its_own_age_and_a_tenth_a_second) {
   auto options = small(20);
   options.recycle = 1000s;
   options.ping_after = 24h;
@@ -599,12 +594,16 @@ TEST_F(basic_pool_test, old_connections_are_replaced_each_at_its_own_age) {
   fake_clock::advance(899s);
   fill(*pool, 20);
   EXPECT_EQ(recycled(), 0u);
-  fake_clock::advance(51s);
-  fill(*pool, 20);
-  EXPECT_GT(recycled(), 0u);
-  EXPECT_LT(recycled(), 20u);
-  fake_clock::advance(50s);
-  fill(*pool, 20);
+  for (int second = 899; second < 1011; ++second) {
+    const auto before = recycled();
+    if (second == 950) {
+      EXPECT_GT(before, 0u);
+      EXPECT_LT(before, 20u);
+    }
+    fake_clock::advance(1s);
+    fill(*pool, 20);
+    EXPECT_LE(recycled(), before + 2);
+  }
   EXPECT_EQ(recycled(), 20u);
 }
 
@@ -619,17 +618,205 @@ TEST_F(basic_pool_test, an_old_connection_is_replaced_on_return) {
   EXPECT_TRUE(eventually([&] { return server_.open == 0; }));
 }
 
+// Upkeep
+
 TEST_F(basic_pool_test, overflow_closes_when_load_falls) {
   auto pool = make(small(2, 3));
   fill(*pool, 5);
-  fake_clock::advance(4999ms);
+  fake_clock::advance(3999ms);
   pool->run_due();
   EXPECT_EQ(pool->stats().idle, 5u);
-  fake_clock::advance(1ms);
+  fake_clock::advance(1001ms);
   pool->run_due();
   EXPECT_EQ(pool->stats().idle, 2u);
   EXPECT_EQ(pool->stats().closed_overflow, 3u);
   EXPECT_TRUE(eventually([&] { return server_.open == 2; }));
+}
+
+TEST_F(basic_pool_test, idle_connections_close_after_idle_timeout_down_to_min_idle) {
+  auto options = small(5);
+  options.min_idle = 2;
+  options.idle_timeout = 60s;
+  auto pool = make(options);
+  fill(*pool, 5);
+  fake_clock::advance(59s);
+  pool->run_due();
+  EXPECT_EQ(pool->stats().idle, 5u);
+  fake_clock::advance(1s);
+  pool->run_due();
+  EXPECT_EQ(pool->stats().idle, 2u);
+  EXPECT_EQ(pool->stats().closed_idle, 3u);
+}
+
+TEST_F(basic_pool_test, min_idle_is_kept_warm_ahead_of_demand) {
+  auto options = small(4);
+  options.min_idle = 2;
+  auto pool = make(options);
+  EXPECT_TRUE(eventually([&] { return pool->stats().idle == 2; }));
+  lease first = pool->acquire();
+  lease second = pool->acquire();
+  pool->run_due();
+  fake_clock::advance(1s);
+  pool->run_due();
+  EXPECT_TRUE(eventually([&] { return pool->stats().idle == 2; }));
+  EXPECT_EQ(pool->stats().acquired_at_once, 2u);
+  EXPECT_EQ(server_.most_open, 4);
+}
+
+TEST_F(basic_pool_test, keepalive_pings_idle_connections_and_buries_the_dead) {
+  auto options = small(3);
+  options.keepalive = 20s;
+  auto pool = make(options);
+  fill(*pool, 3);
+  fake_clock::advance(20s);
+  pool->run_due();
+  EXPECT_TRUE(eventually([&] { return server_.pings == 3 && pool->stats().idle == 3; }));
+  fake_clock::advance(19s);
+  pool->run_due();
+  EXPECT_TRUE(pool->acquire());  // 39 s after its last use, but it answered since
+  EXPECT_EQ(server_.pings, 3);
+  server_.answers = false;
+  fake_clock::advance(20s);
+  pool->run_due();
+  EXPECT_TRUE(eventually([&] { return server_.open == 0; }));
+  EXPECT_GE(pool->stats().closed_broken, 2u);
+}
+
+TEST_F(basic_pool_test, a_long_lease_is_reported_once_with_the_place_of_its_acquire) {
+  auto options = small(2);
+  options.leak_after = 60s;
+  std::vector<held_lease> reported;
+  pool_hooks<fake_connection> hooks;
+  hooks.on_leak = [&](const held_lease& leak) { reported.push_back(leak); };
+  auto pool = make(options, hooks);
+  const auto line = std::source_location::current().line() + 1;
+  lease held = pool->acquire();
+  for (int i = 0; i < 3; ++i) {
+    fake_clock::advance(30s);
+    pool->run_due();
+  }
+  ASSERT_EQ(reported.size(), 1u);
+  EXPECT_EQ(reported.front().where.line(), line);
+  EXPECT_EQ(reported.front().held, 60s);
+  EXPECT_EQ(pool->stats().leaks, 1u);
+  held = lease{};
+  held = pool->acquire();
+  fake_clock::advance(61s);
+  pool->run_due();
+  EXPECT_EQ(reported.size(), 2u);
+}
+
+TEST_F(basic_pool_test, a_guarded_lease_is_cut_at_its_time) {
+  auto pool = make(small(1));
+  lease held = pool->acquire();
+  held.guard(deadline{deadline::clock::time_point{(fake_clock::now() + 10s).time_since_epoch()}});
+  fake_clock::advance(9999ms);
+  pool->run_due();
+  EXPECT_TRUE(held->usable());
+  fake_clock::advance(1ms);
+  pool->run_due();
+  EXPECT_FALSE(held->usable());
+  held = lease{};
+  EXPECT_TRUE(eventually([&] { return server_.open == 0; }));
+}
+
+TEST_F(basic_pool_test, late_cut_never_hits_the_next_holder) {
+  auto pool = make(small(1));
+  lease held = pool->acquire();
+  held.guard(deadline{deadline::clock::time_point{(fake_clock::now() + 10s).time_since_epoch()}});
+  held = lease{};
+  lease next = pool->acquire();
+  fake_clock::advance(10s);
+  pool->run_due();
+  EXPECT_TRUE(next->usable());
+}
+
+// Size
+
+TEST_F(basic_pool_test, more_connections_than_the_quick_slots) {
+  auto pool = make(small(100));
+  std::vector<lease> held;
+  for (int i = 0; i < 100; ++i) held.push_back(pool->acquire());
+  EXPECT_EQ(pool->stats().used, 100u);
+  held.clear();
+  EXPECT_EQ(pool->stats().idle, 100u);
+  for (int i = 0; i < 100; ++i) held.push_back(pool->acquire());
+  EXPECT_EQ(pool->stats().used, 100u);
+  EXPECT_EQ(server_.attempts, 100);
+  auto waiting = queue_up(*pool);
+  held.pop_back();  // a slot beyond the quick ones
+  EXPECT_TRUE(waiting.get());
+}
+
+TEST_F(basic_pool_test, a_larger_pool_serves_who_waits) {
+  auto pool = make(small(1));
+  lease held = pool->acquire();
+  auto waiting = queue_up(*pool);
+  pool->resize(2, 0);
+  EXPECT_TRUE(waiting.get());
+  EXPECT_EQ(pool->stats().limit, 2u);
+}
+
+TEST_F(basic_pool_test, a_smaller_pool_closes_idle_ones_now_and_others_on_return) {
+  auto pool = make(small(6));
+  std::vector<lease> held;
+  for (int i = 0; i < 6; ++i) held.push_back(pool->acquire());
+  held.resize(4);
+  pool->resize(2, 1);
+  EXPECT_EQ(pool->stats().idle, 0u);
+  EXPECT_EQ(pool->stats().closed_resized, 2u);
+  held.clear();
+  EXPECT_EQ(pool->stats().closed_resized, 3u);
+  EXPECT_EQ(pool->stats().idle, 3u);
+  EXPECT_TRUE(eventually([&] { return server_.open == 3; }));
+  lease again = pool->acquire();  // the gate is open again
+  EXPECT_EQ(server_.attempts, 6);
+}
+
+// Hooks
+
+TEST_F(basic_pool_test, hooks_see_each_connection) {
+  std::vector<std::string> seen;
+  pool_hooks<fake_connection> hooks;
+  hooks.on_connect = [&](fake_connection&) { seen.push_back("connect"); };
+  hooks.on_acquire = [&](fake_connection&) { seen.push_back("acquire"); };
+  hooks.on_release = [&](fake_connection&) { seen.push_back("release"); };
+  auto pool = make(small(1), hooks);
+  fill(*pool, 1);
+  fill(*pool, 1);
+  const std::vector<std::string> expected{"connect", "acquire", "release", "acquire", "release"};
+  EXPECT_EQ(seen, expected);
+}
+
+TEST_F(basic_pool_test, a_throwing_on_connect_is_a_failed_connect) {
+  pool_hooks<fake_connection> hooks;
+  hooks.on_connect = [](fake_connection&) { throw std::runtime_error{"no such role"}; };
+  auto pool = make(small(1), hooks);
+  EXPECT_THROW((void)pool->acquire(), std::runtime_error);
+  EXPECT_EQ(server_.open, 0);
+  EXPECT_EQ(pool->stats().connect_failures, 1u);
+}
+
+TEST_F(basic_pool_test, what_on_acquire_throws_reaches_the_caller_and_costs_the_connection) {
+  bool refuse = true;
+  pool_hooks<fake_connection> hooks;
+  hooks.on_acquire = [&](fake_connection&) {
+    if (refuse) throw std::runtime_error{"not this one"};
+  };
+  auto pool = make(small(1), hooks);
+  EXPECT_THROW((void)pool->acquire(), std::runtime_error);
+  EXPECT_TRUE(eventually([&] { return server_.open == 0; }));
+  refuse = false;
+  EXPECT_TRUE(pool->acquire());
+}
+
+TEST_F(basic_pool_test, a_throwing_on_release_costs_the_connection) {
+  pool_hooks<fake_connection> hooks;
+  hooks.on_release = [](fake_connection&) { throw std::runtime_error{"dirty"}; };
+  auto pool = make(small(1), hooks);
+  fill(*pool, 1);
+  EXPECT_TRUE(eventually([&] { return server_.open == 0; }));
+  EXPECT_EQ(pool->stats().closed_broken, 1u);
 }
 
 // Return
@@ -747,6 +934,25 @@ TEST_F(basic_pool_test, service_resumes_after_an_outage) {
   EXPECT_TRUE(pool->acquire());
 }
 
+TEST_F(basic_pool_test, a_hanging_probe_does_not_hold_back_the_next) {
+  auto options = small(2);
+  options.fail_fast_after = 1h;
+  auto pool = make(options);
+  refuse();
+  auto caller = queue_up(*pool);
+  ASSERT_TRUE(eventually([&] { return pool->stats().connect_failures > 0; }));
+  gate lost;
+  server_.on_connect([&] { lost.pass(); });
+  fake_clock::advance(1s);
+  pool->run_due();
+  lost.await_arrivals(1);
+  accept();  // the server is back, but the probe's packet is lost
+  fake_clock::advance(1s);
+  pool->run_due();
+  EXPECT_TRUE(caller.get());
+  lost.open();
+}
+
 TEST_F(basic_pool_test, too_many_connections_does_not_fail_waiters_while_one_lives) {
   auto pool = make(small(1, 1));
   lease held = pool->acquire();
@@ -778,7 +984,7 @@ TEST_F(basic_pool_test, by_the_real_clock_the_timer_retries_and_fails_waiters_in
 
 // Close
 
-TEST_F(basic_pool_test, close_fails_waiters_and_names_the_holders) {
+TEST_F(basic_pool_test, close_fails_waiters_and_names_and_cuts_the_holders) {
   auto pool = make(small(1));
   const auto line = __LINE__ + 1;
   lease held = pool->acquire();
@@ -787,6 +993,7 @@ TEST_F(basic_pool_test, close_fails_waiters_and_names_the_holders) {
   EXPECT_EQ(code_of<pool_error>(caller), errc::pool_closed);
   ASSERT_EQ(left.size(), 1u);
   EXPECT_EQ(left[0].where.line(), static_cast<unsigned>(line));
+  EXPECT_FALSE(held->usable());
   EXPECT_EQ(code_of<pool_error>([&] { (void)pool->acquire(); }), errc::pool_closed);
 }
 

@@ -15,6 +15,8 @@ struct pool_options {
   /// Connections opened beyond `size` under load and closed when it falls. Range 0 to 10 000;
   /// nullopt: unlimited (SQLAlchemy's -1).
   std::optional<std::size_t> max_overflow = 20;
+  /// Idle connections kept ready ahead of demand, within `size`. Range 0 to 10 000.
+  std::size_t min_idle = 0;
   /// How long a caller waits for a connection. Range 1 ms to 1 day.
   std::chrono::milliseconds acquire_timeout = std::chrono::seconds{30};
   /// Age at which a connection is replaced; each draws its own, 0 to 10 % shorter, once. Zero:
@@ -30,6 +32,15 @@ struct pool_options {
   std::chrono::milliseconds recent_use = std::chrono::milliseconds{500};
   /// See `recent_use`. Range `recent_use` to 1 day.
   std::chrono::milliseconds ping_after = std::chrono::seconds{30};
+  /// Idle longer than this, a connection closes, down to `min_idle`. Zero: never, as in the Python
+  /// services. Range 0 to 1 year; connections beyond `size` close after 5 s anyway.
+  std::chrono::milliseconds idle_timeout{0};
+  /// Idle connections are pinged this often in the background. Zero: never; TCP keepalives are on
+  /// anyway. Range 0 to 1 day.
+  std::chrono::milliseconds keepalive{0};
+  /// A connection held longer than this is logged once as a possible leak, with the place that
+  /// acquired it. Zero: never. Range 0 to 1 day.
+  std::chrono::milliseconds leak_after{0};
   /// Callers that may wait at the same time; one more gets `pool_overloaded` at once. Range 1 to
   /// 1 000 000.
   std::size_t max_waiters = 10'000;

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <source_location>
+
+namespace soundhash::db {
+
+/// A lease that has not ended.
+struct held_lease {
+  std::source_location where;  ///< of the acquire
+  std::chrono::nanoseconds held{};
+};
+
+/// What the owner of a pool is told, without a lock held. Empty functions are not called.
+template <class Connection>
+struct pool_hooks {
+  /// Every new connection, on the pool's thread; when it throws, the connect has failed.
+  std::function<void(Connection&)> on_connect;
+  /// Every connection handed out, on the caller's thread; when it throws, the connection is closed
+  /// and the caller gets the exception.
+  std::function<void(Connection&)> on_acquire;
+  /// Every connection given back, on the caller's thread; when it throws, the connection is closed.
+  std::function<void(Connection&)> on_release;
+  /// A lease older than `leak_after`, once, on the pool's thread; must not throw.
+  std::function<void(const held_lease&)> on_leak;
+};
+
+}  // namespace soundhash::db
