@@ -12,7 +12,6 @@
 #include <vector>
 
 #include <poll.h>
-#include <sys/socket.h>
 
 #include <soundhash/db/core/error.hpp>
 #include <soundhash/db/core/function_ref.hpp>
@@ -21,6 +20,7 @@
 #include "driver/connect.hpp"
 #include "driver/pqxx_compat.hpp"
 #include "driver/server_error.hpp"
+#include "driver/socket_duplicate.hpp"
 #include "driver/wait.hpp"
 
 namespace soundhash::db::driver {
@@ -125,6 +125,7 @@ struct connection::impl {
       : raw{opened.get()},
         endpoint{where.endpoint()},
         session_timeout{session_limit(where)},
+        socket{PQsocket(raw)},
         adopted{adopt(opened.get())} {
     static_cast<void>(opened.release());  // libpqxx owns it now
     PQsetNoticeReceiver(
@@ -541,13 +542,14 @@ struct connection::impl {
   /// The handle stays with libpqxx; without its socket it can do no harm, and the server ends the
   /// backend when it notices.
   void abort() noexcept {
-    if (!std::exchange(closed, true)) ::shutdown(PQsocket(raw), SHUT_RDWR);
+    if (!std::exchange(closed, true)) socket.shut_down();
   }
 
   PGconn* raw;
   std::string endpoint;
   milliseconds session_timeout;
   std::optional<milliseconds> local_limit;  ///< statement_timeout set inside this transaction
+  socket_duplicate socket;  // before `adopted`: what opens it may throw, and it closes last
   std::unique_ptr<native_connection> adopted;
   std::map<std::string, std::string, std::less<>> prepared;  ///< name → SQL
   std::vector<std::string> stale;  ///< prepared names whose plans the server does not run any more
@@ -595,6 +597,9 @@ transaction_status connection::status() const noexcept {
 }
 void connection::abort() noexcept {
   state_->abort();
+}
+void connection::cut() noexcept {
+  state_->socket.shut_down();
 }
 int connection::backend_pid() const noexcept {
   return PQbackendPID(state_->raw);

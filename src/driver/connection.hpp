@@ -38,7 +38,7 @@ struct timing {
 enum class transaction_status : std::uint8_t { idle, active, in_transaction, failed, unknown };
 
 /// One session. The only code that sees libpqxx and libpq.
-/// Thread safety: one thread at a time.
+/// Thread safety: one thread at a time, except cut().
 /// Every wait is bounded by the statement's deadline plus a small grace, so that the server's own
 /// timeout comes first; a session that ran past it, or was stopped, is closed and never reused.
 class connection {
@@ -73,6 +73,11 @@ class connection {
 
   /// Closes the socket now, without waiting for the server.
   void abort() noexcept;
+
+  /// Ends the link from any thread: the thread that uses the session, also one blocked inside libpq
+  /// or libpqxx, gets the error of a lost link. The session is of no use afterwards.
+  /// Thread safety: safe on any thread while this object lives.
+  void cut() noexcept;
 
   [[nodiscard]] int backend_pid() const noexcept;
   [[nodiscard]] int server_version() const noexcept;  ///< 150018 for 15.18

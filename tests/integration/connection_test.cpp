@@ -2,6 +2,8 @@
 
 #include <chrono>
 #include <cstdint>
+#include <pqxx/except>
+#include <pqxx/nontransaction>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -12,6 +14,7 @@
 #include <gtest/gtest.h>
 
 #include <soundhash/db/core/error.hpp>
+#include <soundhash/db/native.hpp>
 
 #include "conninfo_from_options.hpp"
 #include "support/caught.hpp"
@@ -388,6 +391,54 @@ TEST_P(deferred_constraint, that_fails_after_the_command_tag_is_reported) {
 }
 
 INSTANTIATE_TEST_SUITE_P(under_a_deadline, deferred_constraint, ::testing::Bool());
+
+// Cutting from another thread
+
+class cutting : public connection_test {
+ protected:
+  /// Cuts the session once it sleeps in the server; a hang ends with the server's statement.
+  std::jthread cut_when_asleep(driver::connection& session) {
+    return std::jthread{[this, &session, pid = session.backend_pid()] {
+      if (sleeps(pid)) session.cut();
+    }};
+  }
+};
+
+TEST_F(cutting, ends_a_thread_inside_a_statement) {
+  const auto session = connect();
+  const auto cutter = cut_when_asleep(*session);
+  const auto e = caught<connection_error>([&] {
+    session->run({.name = {}, .sql = "SELECT pg_sleep(25)", .access = access::read_only});
+  });
+  EXPECT_EQ(e.code(), errc::lost);
+  EXPECT_FALSE(session->usable());
+}
+
+TEST_F(cutting, ends_a_thread_inside_a_command) {
+  const auto session = connect();
+  const auto cutter = cut_when_asleep(*session);
+  const auto e =
+      caught<commit_in_doubt>([&] { session->command("SELECT pg_sleep(25)", deadline{}); });
+  EXPECT_EQ(e.sent(), sent::maybe);
+  EXPECT_FALSE(session->usable());
+}
+
+TEST_F(cutting, ends_a_thread_blocked_inside_libpqxx) {
+  const auto session = connect();
+  auto& native = *static_cast<native_connection_type*>(session->native());
+  const auto cutter = cut_when_asleep(*session);
+  EXPECT_THROW(pqxx::nontransaction{native}.exec("SELECT pg_sleep(25)"), pqxx::broken_connection);
+  EXPECT_FALSE(session->usable());
+}
+
+TEST_F(cutting, an_idle_session_is_seen_at_its_next_use) {
+  const auto session = connect();
+  session->cut();
+  EXPECT_FALSE(session->quiet());
+  EXPECT_FALSE(session->ping(soon()));
+  EXPECT_FALSE(session->usable());
+  session->cut();
+}
 
 // What a session cannot run
 
