@@ -1,11 +1,13 @@
 // ./dev bench: measures the library on a loaded database that the environment names.
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <exception>
 #include <fstream>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -15,6 +17,7 @@
 
 #include "dataset.hpp"
 #include "query_benchmark.hpp"
+#include "ratio.hpp"
 
 namespace sdb = soundhash::db;
 
@@ -67,6 +70,34 @@ int bench_queries(const query_options& options) {
   return 0;
 }
 
+struct ratio_options {
+  std::vector<std::string> only;
+  std::string json_file;
+  int rounds = 9;
+};
+
+std::vector<std::string> row_names() {
+  std::vector<std::string> names;
+  for (const auto& row : ratio_rows()) names.push_back(row.name);
+  return names;
+}
+
+/// A bar that is missed is shown, not an error: the figures of a busy machine mean little.
+int bench_ratios(const ratio_options& options) {
+  set_level("WARNING");
+  const ratio_run run{sdb::database_options::from_env(), options.rounds};
+  std::vector<ratio_result> results;
+  for (const auto& row : ratio_rows()) {
+    const auto& only = options.only;
+    if (!only.empty() && std::find(only.begin(), only.end(), row.name) == only.end()) continue;
+    fmt::print(stderr, "measuring {}\n", row.name);
+    results.push_back(row.measure(run));
+  }
+  print_table(results);
+  if (!options.json_file.empty()) write_file(options.json_file, to_json(results));
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -91,10 +122,20 @@ int main(int argc, char** argv) {
                    "Fingerprints to load into an empty database")
       ->check(CLI::Range(1000, 100'000'000))
       ->capture_default_str();
+
+  ratio_options compared;
+  auto* ratios = app.add_subcommand("ratios", "Our work beside the same by hand, as ratios");
+  ratios->add_option("--only", compared.only, "Names of rows, separated by commas")
+      ->delimiter(',')
+      ->check(CLI::IsMember(row_names()));
+  ratios->add_option("--json", compared.json_file, "Also write the results to this file");
+  ratios->add_option("--rounds", compared.rounds, "Rounds, of which the median counts")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
 
   try {
-    return bench_queries(options);
+    return ratios->parsed() ? bench_ratios(compared) : bench_queries(options);
   } catch (const std::exception& problem) {
     fmt::print(stderr, "soundhash-db-bench: {}\n", problem.what());
     return 1;

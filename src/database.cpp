@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <array>
+#include <functional>
+#include <source_location>
 #include <string_view>
 #include <utility>
 
@@ -15,6 +17,7 @@
 #include "observe/interceptor_chain.hpp"
 #include "observe/slow_query_log.hpp"
 #include "observe/timing_interceptor.hpp"
+#include "pool_figures.hpp"
 
 namespace soundhash::db {
 namespace {
@@ -63,55 +66,6 @@ interceptor_chain watchers_for(const database_options& options, metrics& registr
   return interceptor_chain{std::move(chain), registry};
 }
 
-double seconds(std::chrono::nanoseconds span) {
-  return std::chrono::duration<double>{span}.count();
-}
-
-void add_pool_figures(const pool_stats& pool, std::vector<figure>& out) {
-  const auto gauge = [&](std::string name, std::string labels, std::size_t value,
-                         std::string help) {
-    out.push_back(
-        {std::move(name), std::move(labels), static_cast<double>(value), false, std::move(help)});
-  };
-  const auto counter = [&](std::string name, std::string labels, double value, std::string help) {
-    out.push_back({std::move(name), std::move(labels), value, true, std::move(help)});
-  };
-  const auto count = [](std::uint64_t n) { return static_cast<double>(n); };
-  for (const auto& [state, value] : {std::pair{"idle", pool.idle},
-                                     {"used", pool.used},
-                                     {"connecting", pool.connecting},
-                                     {"closing", pool.closing}}) {
-    gauge("db_client_connection_count", std::string{"state=\""} + state + "\"", value,
-          "Connections of the pool by state");
-  }
-  gauge("db_client_connection_max", "", pool.limit, "Connections at most; 0: unlimited");
-  gauge("db_client_connection_pending_requests", "", pool.waiting, "Callers waiting now");
-  counter("db_client_connection_timeouts_total", "", count(pool.timeouts), "Waits that timed out");
-  counter("db_client_connection_overloads_total", "", count(pool.overloads),
-          "Callers refused because too many waited");
-  counter("db_client_connection_wait_seconds_total", "", seconds(pool.wait_time),
-          "Time spent waiting for a connection");
-  counter("db_client_connection_create_seconds_total", "", seconds(pool.connect_time),
-          "Time spent connecting");
-  counter("db_client_connection_created_total", "", count(pool.connects), "Successful connects");
-  counter("db_client_connection_create_failures_total", "", count(pool.connect_failures),
-          "Failed connects");
-  counter("db_client_connection_pings_total", "", count(pool.pings), "Health checks");
-  counter("db_client_connection_rollbacks_total", "", count(pool.rollbacks_on_return),
-          "Connections returned with an open transaction");
-  for (const auto& [path, value] :
-       {std::pair{"at_once", pool.acquired_at_once}, {"after_wait", pool.acquired_after_wait}}) {
-    counter("db_client_connection_acquired_total", std::string{"path=\""} + path + "\"",
-            count(value), "Connections handed out");
-  }
-  for (const auto& [reason, value] : {std::pair{"recycled", pool.closed_recycled},
-                                      {"broken", pool.closed_broken},
-                                      {"overflow", pool.closed_overflow}}) {
-    counter("db_client_connection_closed_total", std::string{"reason=\""} + reason + "\"",
-            count(value), "Connections closed");
-  }
-}
-
 bool is_local(std::string_view host) {
   return host.empty() || host.front() == '/' || host == "localhost" || host == "::1" ||
          host.starts_with("127.");
@@ -128,11 +82,34 @@ void warn_of_unverified_peer(const database_options& options) {
       sanitize(options.host, 255));
 }
 
+void log_leak(const held_lease& leak) {
+  logger()->warn("a connection acquired in {}:{} is held for {} ms already; is it a leak?",
+                 leak.where.file_name(), leak.where.line(),
+                 std::chrono::duration_cast<std::chrono::milliseconds>(leak.held).count());
+}
+
+std::function<void(driver::connection&)> within(const std::function<void(hooked_session&)>& hook,
+                                                std::chrono::milliseconds limit) {
+  if (!hook) return {};
+  return [hook, limit](driver::connection& session) {
+    hooked_session seen{session, deadline::in(limit)};
+    hook(seen);
+  };
+}
+
+pool_hooks<driver::connection> hooks_for(const database_options& options) {
+  const auto limit = options.pool.connect_timeout;
+  return {.on_connect = within(options.hooks.on_connect, limit),
+          .on_acquire = within(options.hooks.on_acquire, limit),
+          .on_release = within(options.hooks.on_release, limit),
+          .on_leak = log_leak};
+}
+
 std::shared_ptr<engine> make_engine(const database_options& options) {
   auto registry = std::make_shared<metrics>(options.slow_query);
   return std::make_shared<engine>(options.pool, options.statement_timeout,
                                   session_conninfo(options).endpoint(), connector_for(options),
-                                  registry, watchers_for(options, *registry));
+                                  hooks_for(options), registry, watchers_for(options, *registry));
 }
 
 }  // namespace
@@ -165,11 +142,11 @@ database::database(database&&) noexcept = default;
 database& database::operator=(database&&) noexcept = default;
 
 void database::warm_up(deadline until) {
-  const auto lease = state_->shared->acquire(state_->shared->effective(until));
+  const auto lease = state_->shared->acquire(until);
 }
 
-transaction database::begin(const transaction_options& options) {
-  return state_->shared->begin(options);
+transaction database::begin(const transaction_options& options, std::source_location where) {
+  return state_->shared->begin(options, where);
 }
 
 metrics& database::metrics() noexcept {
@@ -182,10 +159,19 @@ const database_options& database::options() const noexcept {
   return state_->options;
 }
 
-pooled_connection database::acquire(const call_options& options) {
-  auto lease = state_->shared->acquire(state_->shared->effective(options.until), options.stop);
-  return pooled_connection{
-      std::make_unique<pooled_connection::impl>(pooled_connection::impl{std::move(lease)})};
+pooled_connection database::acquire(const call_options& options, std::source_location where) {
+  auto lease = state_->shared->acquire(options.until, options.stop, where);
+  if (!options.until.is_never()) lease.guard(options.until);
+  return pooled_connection{pooled_connection::impl{std::move(lease)}};
+}
+
+void database::resize_pool(std::optional<std::size_t> size,
+                           std::optional<std::size_t> max_overflow) {
+  pool_options wanted = state_->options.pool;
+  wanted.size = size;
+  wanted.max_overflow = max_overflow;
+  wanted.validate();
+  state_->shared->pool().resize(size, max_overflow);
 }
 
 void database::close(deadline until) {
@@ -202,13 +188,15 @@ void database::run(const query& statement, const params& values, const call_opti
 }
 
 void database::run_atomically(const call_options& options, function_ref<void(executor&)> body) {
-  state_->shared->with_transaction({.until = options.until, .stop = options.stop},
-                                   [&](transaction& tx) { body(tx); });
+  state_->shared->with_transaction(
+      {.until = options.until, .stop = options.stop}, [&](transaction& tx) { body(tx); },
+      std::source_location::current());
 }
 
 void database::run_with_transaction(const transaction_options& options,
-                                    function_ref<void(transaction&)> body) {
-  state_->shared->with_transaction(options, body);
+                                    function_ref<void(transaction&)> body,
+                                    const std::source_location& where) {
+  state_->shared->with_transaction(options, body, where);
 }
 
 }  // namespace soundhash::db

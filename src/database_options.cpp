@@ -257,6 +257,23 @@ constexpr std::array other_settings{
             [](auto& into, const auto& given) {
               into.pool.fail_fast_after = in_milliseconds(given, pool_limits::fail_fast_after);
             }},
+    setting{"SOUNDHASH_DB_MIN_IDLE",
+            [](auto& into, const auto& given) {
+              into.pool.min_idle = count(given, pool_limits::min_idle);
+            }},
+    setting{"SOUNDHASH_DB_IDLE_TIMEOUT_MS",
+            [](auto& into, const auto& given) {
+              into.pool.idle_timeout =
+                  in_milliseconds(given, pool_limits::idle_timeout, "0 is never");
+            }},
+    setting{"SOUNDHASH_DB_KEEPALIVE_MS",
+            [](auto& into, const auto& given) {
+              into.pool.keepalive = in_milliseconds(given, pool_limits::keepalive, "0 is never");
+            }},
+    setting{"SOUNDHASH_DB_LEAK_AFTER_MS",
+            [](auto& into, const auto& given) {
+              into.pool.leak_after = in_milliseconds(given, pool_limits::leak_after, "0 is never");
+            }},
     setting{"SOUNDHASH_DB_MAX_WAITERS",
             [](auto& into, const auto& given) {
               into.pool.max_waiters = count(given, pool_limits::max_waiters);

@@ -62,20 +62,22 @@ void validate(const transaction_options& options) {
 
 engine::engine(const pool_options& limits, std::chrono::milliseconds statement_timeout,
                std::string endpoint, connection_pool::connector connect,
-               std::shared_ptr<metrics> registry, interceptor_chain watchers)
+               pool_hooks<driver::connection> hooks, std::shared_ptr<metrics> registry,
+               interceptor_chain watchers)
     : acquire_timeout_{limits.acquire_timeout},
       statement_timeout_{statement_timeout},
       registry_{std::move(registry)},
       watchers_{std::move(watchers)},
-      pool_{limits, std::move(endpoint), std::move(connect)} {}
+      pool_{limits, std::move(endpoint), std::move(connect), std::move(hooks)} {}
 
 deadline engine::effective(deadline wanted) const {
   if (!wanted.is_never() || statement_timeout_.count() == 0) return wanted;
   return deadline::in(acquire_timeout_ + statement_timeout_ + std::chrono::seconds{1});
 }
 
-connection_pool::lease engine::acquire(deadline until, std::stop_token stop) {
-  return pool_.acquire(until, std::move(stop));
+connection_pool::lease engine::acquire(deadline until, std::stop_token stop,
+                                       const std::source_location& where) {
+  return pool_.acquire(until, std::move(stop), where);
 }
 
 void engine::run(const query& statement, const params& values, const call_options& options,
@@ -176,18 +178,19 @@ void engine::report(statement_event& event) {
   watchers_.on_finish(event);
 }
 
-transaction engine::begin(const transaction_options& options) {
+transaction engine::begin(const transaction_options& options, const std::source_location& where) {
   validate(options);
-  return transaction{std::make_unique<transaction::impl>(shared_from_this(), options)};
+  return transaction{std::make_unique<transaction::impl>(shared_from_this(), options, where)};
 }
 
 void engine::with_transaction(const transaction_options& options,
-                              function_ref<void(transaction&)> body) {
+                              function_ref<void(transaction&)> body,
+                              const std::source_location& where) {
   validate(options);
   backoff delays{std::random_device{}(), std::chrono::milliseconds{5}, std::chrono::seconds{1}};
   for (int attempt = 1;; ++attempt) {
     try {
-      auto tx = begin(options);
+      auto tx = begin(options, where);
       body(tx);
       if (!tx.committed()) tx.commit();  // the body may have done so itself
       return;

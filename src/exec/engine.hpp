@@ -3,6 +3,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <source_location>
 #include <string>
 #include <string_view>
 
@@ -22,21 +23,27 @@ class engine : public std::enable_shared_from_this<engine> {
  public:
   engine(const pool_options& limits, std::chrono::milliseconds statement_timeout,
          std::string endpoint, connection_pool::connector connect,
-         std::shared_ptr<metrics> registry, interceptor_chain watchers);
+         pool_hooks<driver::connection> hooks, std::shared_ptr<metrics> registry,
+         interceptor_chain watchers);
 
   /// The call's deadline, or the default: acquire timeout + statement timeout + 1 s; none at all
   /// when statements have no timeout.
   [[nodiscard]] deadline effective(deadline wanted) const;
 
-  [[nodiscard]] connection_pool::lease acquire(deadline until, std::stop_token stop = {});
+  /// Waits as long as the pool lets a caller wait, or until the deadline if that is earlier.
+  [[nodiscard]] connection_pool::lease acquire(
+      deadline until, std::stop_token stop = {},
+      const std::source_location& where = std::source_location::current());
 
   /// Runs one statement outside a transaction. A read whose session is lost runs once more on
   /// another; so does anything of which nothing was sent.
   void run(const query& statement, const params& values, const call_options& options,
            function_ref<void(const result&)> consume);
 
-  [[nodiscard]] transaction begin(const transaction_options& options);
-  void with_transaction(const transaction_options& options, function_ref<void(transaction&)> body);
+  [[nodiscard]] transaction begin(const transaction_options& options,
+                                  const std::source_location& where);
+  void with_transaction(const transaction_options& options, function_ref<void(transaction&)> body,
+                        const std::source_location& where);
 
   /// Runs one statement on a session between on_start and on_finish of the interceptors.
   result observe(statement_event& event, driver::connection& on, const driver::statement& what);

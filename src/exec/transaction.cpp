@@ -62,11 +62,12 @@ commit_outcome ask_outcome(engine& owner, const std::string& id, std::chrono::mi
 
 }  // namespace
 
-transaction::impl::impl(std::shared_ptr<engine> shared, const transaction_options& wanted)
+transaction::impl::impl(std::shared_ptr<engine> shared, const transaction_options& wanted,
+                        const std::source_location& where)
     : owner{std::move(shared)},
       options{wanted},
       begin_sql{begin_text(wanted)},
-      lease{owner->acquire(owner->effective(wanted.until), wanted.stop)} {}
+      lease{owner->acquire(wanted.until, wanted.stop, where)} {}
 
 deadline transaction::impl::limit(deadline call) const {
   return owner->effective(std::min(call, options.until));
@@ -187,6 +188,7 @@ void transaction::impl::throw_not_committed(const error& cause) {
 
 void transaction::impl::commit() {
   if (ended()) require_open();
+  lease.require_own();
   if (failed) {
     rollback();
     throw_rolled_back("a statement had failed, and its error was swallowed");
@@ -215,7 +217,7 @@ void transaction::impl::rollback() noexcept {
       owner->observe_command("tx.rollback", *lease, "ROLLBACK", deadline::in(rollback_budget));
     }
   } catch (const std::exception&) {
-    lease->abort();  // the server rolls back when the session ends
+    lease.discard();  // the server rolls back when the session ends
   }
   finish(state::finished);
 }

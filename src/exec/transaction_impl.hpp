@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <optional>
+#include <source_location>
 #include <string>
 #include <string_view>
 
@@ -14,7 +15,8 @@ namespace soundhash::db {
 /// States: fresh (nothing sent) → open → committed, in doubt or finished (rolled back); `failed`
 /// marks an open transaction in which a statement failed outside a savepoint.
 struct transaction::impl {
-  impl(std::shared_ptr<engine> shared, const transaction_options& wanted);
+  impl(std::shared_ptr<engine> shared, const transaction_options& wanted,
+       const std::source_location& where);
 
   void run(const query& statement, const params& values, const call_options& call,
            function_ref<void(const result&)> consume);

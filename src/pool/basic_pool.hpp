@@ -72,7 +72,7 @@ class basic_pool {
       if (place_) pool_->give_back(*place_, discarded_);
     }
 
-    /// Throws: pool_error{used_after_fork}.
+    /// Throws: as require_own().
     Connection& operator*() const { return *used(); }
     Connection* operator->() const { return used(); }
     /// False when empty or moved from.
@@ -80,6 +80,8 @@ class basic_pool {
 
     /// Time the acquire took beyond the fast path; zero when a connection was at hand.
     [[nodiscard]] std::chrono::nanoseconds waited() const noexcept { return waited_; }
+    /// Throws: pool_error{used_after_fork} in the child of a fork.
+    void require_own() const { pool_->require_own(); }
     /// The connection is closed when the lease ends.
     void discard() noexcept { discarded_ = true; }
     /// At that time the session is cut, also in the middle of a call on it.
@@ -99,7 +101,7 @@ class basic_pool {
 
     /// Whoever uses it holds it, also when another thread acquired it.
     Connection* used() const {
-      pool_->require_own();
+      require_own();
       place_->holder.store(Threads::self(), std::memory_order_relaxed);
       return place_->connection.get();
     }

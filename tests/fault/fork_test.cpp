@@ -58,6 +58,31 @@ TEST(fork_test, a_child_that_destroys_its_copy_ends_at_once_and_harms_nobody) {
   open->commit();
 }
 
+TEST(fork_test, a_lease_and_a_transaction_carried_into_a_child_are_refused) {
+  auto db = database::open(test::empty_database_options());
+  auto tx = db.begin();
+  const auto session = tx.one<std::int32_t>(pid);
+  auto native = db.acquire();
+  const auto code_of = [](const auto& call) {
+    try {
+      call();
+    } catch (const pool_error& e) {
+      return e.code();
+    }
+    return errc::configuration;
+  };
+  EXPECT_EQ(in_child([&] {
+              if (code_of([&] { (void)tx.one<std::int32_t>(pid); }) != errc::used_after_fork)
+                return 1;
+              if (code_of([&] { tx.commit(); }) != errc::used_after_fork) return 2;
+              tx.rollback();
+              return code_of([&] { (void)native.backend_pid(); }) == errc::used_after_fork ? 0 : 3;
+            }),
+            0);
+  EXPECT_EQ(tx.one<std::int32_t>(pid), session);
+  tx.commit();
+}
+
 TEST(fork_test, a_child_may_open_its_own) {
   const auto options = test::empty_database_options();
   auto db = database::open(options);

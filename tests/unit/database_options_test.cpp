@@ -51,6 +51,10 @@ const std::vector<std::string> names{"DATABASE_URL",
                                      "SOUNDHASH_DB_REQUIRE_UTC",
                                      "SOUNDHASH_DB_CONNECT_TIMEOUT_MS",
                                      "SOUNDHASH_DB_FAIL_FAST_MS",
+                                     "SOUNDHASH_DB_MIN_IDLE",
+                                     "SOUNDHASH_DB_IDLE_TIMEOUT_MS",
+                                     "SOUNDHASH_DB_KEEPALIVE_MS",
+                                     "SOUNDHASH_DB_LEAK_AFTER_MS",
                                      "SOUNDHASH_DB_MAX_WAITERS"};
 
 template <class F>
@@ -87,7 +91,10 @@ std::string described(const database_options& all) {
       << "\nconnect_timeout=" << all.pool.connect_timeout.count()
       << "\nfail_fast_after=" << all.pool.fail_fast_after.count()
       << "\nrecent_use=" << all.pool.recent_use.count()
-      << "\nping_after=" << all.pool.ping_after.count() << "\nmax_waiters=" << all.pool.max_waiters
+      << "\nping_after=" << all.pool.ping_after.count() << "\nmin_idle=" << all.pool.min_idle
+      << "\nidle_timeout=" << all.pool.idle_timeout.count()
+      << "\nkeepalive=" << all.pool.keepalive.count()
+      << "\nleak_after=" << all.pool.leak_after.count() << "\nmax_waiters=" << all.pool.max_waiters
       << "\nstatement_timeout=" << all.statement_timeout.count() << "\necho=" << all.echo
       << "\nslow_query=" << all.slow_query.count() << "\nrequire_utc=" << all.require_utc
       << "\ncache.enabled=" << all.cache.enabled << "\ncache.host=" << all.cache.host
@@ -101,7 +108,8 @@ const std::string documented_defaults =
     "host=localhost\nport=5432\nname=soundhash\nuser=\npassword=\nschema=public\n"
     "application_name=soundhash-db\nsize=10\nmax_overflow=20\nacquire_timeout=30000\n"
     "recycle=3600000\nconnect_timeout=5000\nfail_fast_after=1000\nrecent_use=500\n"
-    "ping_after=30000\nmax_waiters=10000\nstatement_timeout=30000\necho=0\nslow_query=100\n"
+    "ping_after=30000\nmin_idle=0\nidle_timeout=0\nkeepalive=0\nleak_after=0\nmax_waiters="
+    "10000\nstatement_timeout=30000\necho=0\nslow_query=100\n"
     "require_utc=1\ncache.enabled=0\ncache.host=localhost\ncache.port=6379\ncache.db=0\n"
     "cache.password=\ncache.ttl=300\n";
 
@@ -175,6 +183,10 @@ const accepted_case accepted_cases[] = {
     {"SOUNDHASH_DB_CONNECT_TIMEOUT_MS", "3600000", "connect_timeout=3600000"},
     {"SOUNDHASH_DB_FAIL_FAST_MS", "0", "fail_fast_after=0"},
     {"SOUNDHASH_DB_FAIL_FAST_MS", "3600000", "fail_fast_after=3600000"},
+    {"SOUNDHASH_DB_MIN_IDLE", "10", "min_idle=10"},
+    {"SOUNDHASH_DB_IDLE_TIMEOUT_MS", "31536000000", "idle_timeout=31536000000"},
+    {"SOUNDHASH_DB_KEEPALIVE_MS", "86400000", "keepalive=86400000"},
+    {"SOUNDHASH_DB_LEAK_AFTER_MS", "86400000", "leak_after=86400000"},
     {"SOUNDHASH_DB_MAX_WAITERS", "1", "max_waiters=1"},
     {"SOUNDHASH_DB_MAX_WAITERS", "1000000", "max_waiters=1000000"},
 };
@@ -261,6 +273,12 @@ const refused_case refused_cases[] = {
     {"SOUNDHASH_DB_CONNECT_TIMEOUT_MS", "3600001", range + " of milliseconds, 1 to 3600000"},
     {"SOUNDHASH_DB_FAIL_FAST_MS", "-1", range + " of milliseconds, 0 to 3600000"},
     {"SOUNDHASH_DB_FAIL_FAST_MS", "3600001", range + " of milliseconds, 0 to 3600000"},
+    {"SOUNDHASH_DB_MIN_IDLE", "-1", range + ", 0 to 10000"},
+    {"SOUNDHASH_DB_IDLE_TIMEOUT_MS", "31536000001",
+     range + " of milliseconds, 0 to 31536000000; 0 is never"},
+    {"SOUNDHASH_DB_KEEPALIVE_MS", "-1", range + " of milliseconds, 0 to 86400000; 0 is never"},
+    {"SOUNDHASH_DB_LEAK_AFTER_MS", "86400001",
+     range + " of milliseconds, 0 to 86400000; 0 is never"},
     {"SOUNDHASH_DB_MAX_WAITERS", "0", range + ", 1 to 1000000"},
     {"SOUNDHASH_DB_MAX_WAITERS", "1000001", range + ", 1 to 1000000"},
 };
@@ -472,6 +490,8 @@ TEST(database_options, validate_names_member_value_and_range) {
             "pool.ping_after: 499 ms is out of range; accepted: 500 ms to 86400000 ms");
   EXPECT_EQ(invalid([](o& x) { x.pool.max_waiters = 0; }),
             "pool.max_waiters: 0 is out of range; accepted: 1 to 1000000");
+  EXPECT_EQ(invalid([](o& x) { x.pool.min_idle = 11; }),
+            "pool.min_idle: 11 is out of range; accepted: 0 to 10");
   EXPECT_EQ(invalid([](o& x) { x.statement_timeout = -1ms; }),
             "statement_timeout: -1 ms is out of range; accepted: 0 ms to 2073600000 ms");
   EXPECT_EQ(invalid([](o& x) { x.slow_query = 0ms; }),

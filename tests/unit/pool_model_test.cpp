@@ -152,6 +152,13 @@ class model {
     for (int i = 0; i < 8; ++i) callers_.push_back(&sim_.spawn([this] { be_a_caller(); }));
   }
 
+  /// After a failure the fibers stand where they stood, so that nothing of them may be destroyed.
+  ~model() {
+    if (pool_) static_cast<void>(pool_.release());
+  }
+  model(const model&) = delete;
+  model& operator=(const model&) = delete;
+
   /// Returns the steps taken.
   std::uint64_t run(std::uint64_t steps) {
     while (sim_.steps() < steps && !::testing::Test::HasFailure()) {

@@ -1,7 +1,11 @@
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <source_location>
+#include <utility>
 
 #include <soundhash/db/database_options.hpp>
 #include <soundhash/db/exec/transaction.hpp>
@@ -58,7 +62,9 @@ class SOUNDHASH_DB_EXPORT database final : public executor {
 
   /// Begins a transaction that the caller commits.
   /// Throws: as executor; invalid_argument for options that exclude each other.
-  [[nodiscard]] transaction begin(const transaction_options& options = {});
+  /// `where` is shown by reports of leaks, here and below.
+  [[nodiscard]] transaction begin(const transaction_options& options = {},
+                                  std::source_location where = std::source_location::current());
 
   /// Runs `body(transaction&)` and commits. After 40001 or 40P01, also when COMMIT said so, the
   /// whole body runs again with a fresh transaction, after a jittered pause without a connection:
@@ -72,32 +78,42 @@ class SOUNDHASH_DB_EXPORT database final : public executor {
   /// So the body must have no effect outside the transaction. Returns what the body returns.
   /// Throws: what the body throws; as transaction::commit.
   template <class F>
-  auto with_transaction(const transaction_options& options, F&& body) {
+  auto with_transaction(const transaction_options& options, F&& body,
+                        std::source_location where = std::source_location::current()) {
     using returned = std::invoke_result_t<F&, transaction&>;
     if constexpr (std::is_void_v<returned>) {
-      run_with_transaction(options, [&](transaction& tx) { body(tx); });
+      run_with_transaction(
+          options, [&](transaction& tx) { body(tx); }, where);
     } else {
       std::optional<returned> value;
-      run_with_transaction(options, [&](transaction& tx) { value.emplace(body(tx)); });
+      run_with_transaction(
+          options, [&](transaction& tx) { value.emplace(body(tx)); }, where);
       return std::move(*value);
     }
   }
   template <class F>
-  auto with_transaction(F&& body) {
-    return with_transaction(transaction_options{}, std::forward<F>(body));
+  auto with_transaction(F&& body, std::source_location where = std::source_location::current()) {
+    return with_transaction(transaction_options{}, std::forward<F>(body), where);
   }
 
-  /// A connection of the pool for native libpqxx code.
+  /// A connection of the pool for native libpqxx code. With a deadline, the session is cut at that
+  /// time, since libpqxx itself would wait for a silent server for ever.
   /// Throws: connection_error, pool_error, timeout_error, cancelled.
-  [[nodiscard]] pooled_connection acquire(const call_options& options = {});
+  [[nodiscard]] pooled_connection acquire(
+      const call_options& options = {},
+      std::source_location where = std::source_location::current());
+
+  /// Changes how many connections the pool may have, as `pool_options::size` and `max_overflow`.
+  /// Those too many close: idle ones now, others when they come back.
+  /// Throws: config_error naming the member, its value and the range.
+  void resize_pool(std::optional<std::size_t> size, std::optional<std::size_t> max_overflow);
 
   [[nodiscard]] db::metrics& metrics() noexcept;
   [[nodiscard]] db::pool_stats pool_stats() const;
   [[nodiscard]] const database_options& options() const noexcept;
 
   /// Waiters fail, holders are waited for until the deadline; those left are logged with the place
-  /// where they acquired, and their sessions close when they end. Later calls throw
-  /// pool_error{pool_closed}.
+  /// where they acquired, and their sessions are cut. Later calls throw pool_error{pool_closed}.
   void close(deadline until = {});
 
  private:
@@ -108,7 +124,8 @@ class SOUNDHASH_DB_EXPORT database final : public executor {
            function_ref<void(const result&)> consume) override;
   void run_atomically(const call_options& options, function_ref<void(executor&)> body) override;
   void run_with_transaction(const transaction_options& options,
-                            function_ref<void(transaction&)> body);
+                            function_ref<void(transaction&)> body,
+                            const std::source_location& where);
 
   std::shared_ptr<impl> state_;
 };

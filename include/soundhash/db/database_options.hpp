@@ -12,6 +12,7 @@
 #include <soundhash/db/export.hpp>
 #include <soundhash/db/observe/interceptor.hpp>
 #include <soundhash/db/pool/pool_options.hpp>
+#include <soundhash/db/pool/session_hooks.hpp>
 
 namespace soundhash::db {
 
@@ -67,6 +68,9 @@ struct database_options {
   bool require_utc = true;
 
   cache_options cache;
+
+  /// Called for every session of the pool.
+  session_hooks hooks;
 
   /// Called around every statement after the library's own, in this order.
   std::vector<std::shared_ptr<interceptor>> interceptors;
