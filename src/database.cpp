@@ -88,6 +88,14 @@ void log_leak(const held_lease& leak) {
                  std::chrono::duration_cast<std::chrono::milliseconds>(leak.held).count());
 }
 
+void log_outage(const std::string& endpoint, const connect_failure* cause) {
+  if (cause) {
+    logger()->warn("calls fail until {} can be reached again: {}", endpoint, cause->message);
+  } else {
+    logger()->info("{} is reached again", endpoint);
+  }
+}
+
 std::function<void(driver::connection&)> within(const std::function<void(hooked_session&)>& hook,
                                                 std::chrono::milliseconds limit) {
   if (!hook) return {};
@@ -102,7 +110,9 @@ pool_hooks<driver::connection> hooks_for(const database_options& options) {
   return {.on_connect = within(options.hooks.on_connect, limit),
           .on_acquire = within(options.hooks.on_acquire, limit),
           .on_release = within(options.hooks.on_release, limit),
-          .on_leak = log_leak};
+          .on_leak = log_leak,
+          .on_outage = [endpoint = session_conninfo(options).endpoint()](
+                           const connect_failure* cause) { log_outage(endpoint, cause); }};
 }
 
 std::shared_ptr<engine> make_engine(const database_options& options) {

@@ -423,10 +423,20 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
       why = std::make_shared<const connect_failure>(describe(std::current_exception()));
     }
     const auto now = Clock::now();
-    const lock_type lock{state_.mutex};
+    lock_type lock{state_.mutex};
     why ? state_.connect_failed(job, began, now, why) : state_.connected(job, began, now);
     state_.start_connects(now);
     state_.changed.notify_all();
+    tell_outage(lock);
+  }
+
+  /// Unlocks and locks again when there is something to tell.
+  void tell_outage(lock_type& lock) {
+    if (!state_.outage_changed() || !hooks_.on_outage) return;
+    const auto last = state_.outages.declared() ? state_.outages.last() : nullptr;
+    lock.unlock();
+    hooks_.on_outage(last.get());
+    lock.lock();
   }
 
   void run_reset(slot_type& job) {
@@ -475,6 +485,7 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
     if (outages.declare_if_due(now)) state_.fail_waiters(outages.last());
     const auto leaks = state_.upkeep(now);
     state_.start_connects(now);
+    tell_outage(lock);
     if (leaks.empty() || !hooks_.on_leak) return;
     lock.unlock();
     for (const held_lease& leak : leaks) hooks_.on_leak(leak);

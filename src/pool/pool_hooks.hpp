@@ -4,6 +4,8 @@
 #include <functional>
 #include <source_location>
 
+#include "pool/acquire_error.hpp"
+
 namespace soundhash::db {
 
 /// A lease that has not ended.
@@ -24,6 +26,9 @@ struct pool_hooks {
   std::function<void(Connection&)> on_release;
   /// A lease older than `leak_after`, once, on the pool's thread; must not throw.
   std::function<void(const held_lease&)> on_leak;
+  /// Callers fail from now on because nothing can be connected, with the cause; and, with nullptr,
+  /// no longer. On the pool's thread; must not throw.
+  std::function<void(const connect_failure*)> on_outage;
 };
 
 }  // namespace soundhash::db

@@ -240,6 +240,11 @@ class pool_state {
     }
   }
 
+  /// Whether callers fail for want of a server has changed since the last call.
+  [[nodiscard]] bool outage_changed() noexcept {
+    return std::exchange(outage_told_, outages.declared()) != outages.declared();
+  }
+
   // Time
 
   /// Every time is ahead of `now`, or the timer would spin.
@@ -445,6 +450,7 @@ class pool_state {
   }
 
   std::mt19937_64 random_;
+  bool outage_told_ = false;
   time_point next_recycle_{};
   time_point next_upkeep_{};
   workers<slot_type, Threads> workers_;

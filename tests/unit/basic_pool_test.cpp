@@ -934,6 +934,33 @@ TEST_F(basic_pool_test, service_resumes_after_an_outage) {
   EXPECT_TRUE(pool->acquire());
 }
 
+TEST_F(basic_pool_test, an_outage_is_told_once_when_it_begins_and_when_it_ends) {
+  std::mutex mutex;
+  std::vector<std::string> told;
+  pool_hooks<fake_connection> hooks;
+  hooks.on_outage = [&](const connect_failure* cause) {
+    const std::lock_guard lock{mutex};
+    told.push_back(cause ? cause->message : "over");
+  };
+  const auto count = [&] {
+    const std::lock_guard lock{mutex};
+    return told.size();
+  };
+  auto pool = make(small(2), hooks);
+  refuse(errc::authentication);
+  for (int i = 0; i < 3; ++i) {
+    fake_clock::advance(1s);
+    EXPECT_THROW((void)pool->acquire(), connection_error);
+  }
+  EXPECT_TRUE(eventually([&] { return count() == 1; }));
+  accept();
+  fake_clock::advance(1s);
+  EXPECT_TRUE(pool->acquire());
+  EXPECT_TRUE(eventually([&] { return count() == 2; }));
+  const std::vector<std::string> expected{"cannot reach the fake server", "over"};
+  EXPECT_EQ(told, expected);
+}
+
 TEST_F(basic_pool_test, a_hanging_probe_does_not_hold_back_the_next) {
   auto options = small(2);
   options.fail_fast_after = 1h;
