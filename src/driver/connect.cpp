@@ -223,29 +223,45 @@ std::vector<endpoint> endpoints_of(const conninfo& where, std::size_t host_index
   return found;
 }
 
+/// The failure of the last host, with those of the hosts before it.
+[[noreturn]] void throw_last(const connection_error& failure, const std::string& before) {
+  throw connection_error{std::string{failure.what()} + "; tried before: " + before,
+                         {.code = failure.code(),
+                          .retryable = failure.retryable(),
+                          .connection_usable = false,
+                          .sqlstate = std::string{failure.sqlstate()}}};
+}
+
 /// A wrong password stays wrong on the next address; a refused connection may not.
 bool try_next_address(const connection_error& failure) {
   return failure.retryable();
 }
 
+/// Tries the addresses of one host, each with its share of the time.
+handle connect_host(const conninfo& where, std::size_t host_index, deadline until) {
+  const auto candidates = endpoints_of(where, host_index, until);
+  for (std::size_t i = 0;; ++i) {
+    try {
+      return connect_one(where, candidates[i], share_of(until, candidates.size() - i));
+    } catch (const connection_error& failure) {
+      if (i + 1 == candidates.size() || !try_next_address(failure)) throw;
+    }
+  }
+}
+
 }  // namespace
 
 handle connect(const conninfo& where, deadline until) {
-  const auto hosts = split_list(where.get("host")).size();
-  for (std::size_t h = 0; h < hosts; ++h) {
-    const bool last_host = h + 1 == hosts;
-    const auto host_limit = share_of(until, hosts - h);
+  const auto hosts = split_list(where.get("host"));
+  std::string failed;
+  for (std::size_t h = 0; h < hosts.size(); ++h) {
     try {
-      const auto candidates = endpoints_of(where, h, host_limit);
-      for (std::size_t i = 0; i < candidates.size(); ++i) {
-        try {
-          return connect_one(where, candidates[i], share_of(host_limit, candidates.size() - i));
-        } catch (const connection_error& failure) {
-          if (i + 1 == candidates.size() || !try_next_address(failure)) throw;
-        }
-      }
-    } catch (const connection_error&) {
-      if (last_host) throw;
+      return connect_host(where, h, share_of(until, hosts.size() - h));
+    } catch (const connection_error& failure) {
+      if (h + 1 == hosts.size() && failed.empty()) throw;
+      if (h + 1 == hosts.size()) throw_last(failure, failed);
+      failed.append(failed.empty() ? "" : ", ").append(sanitize(hosts[h], 255));
+      failed.append(" (").append(to_string(failure.code())).append(")");
     }
   }
   throw_connect_error(where, {}, errc::configuration, {}, "no host is configured");
