@@ -132,6 +132,15 @@ struct connection::impl {
         raw, [](void*, const PGresult*) {}, nullptr);
   }
 
+  /// PQfinish sends a farewell, and after native use would wait for a peer that does not read. What
+  /// is idle has sent everything, so that leaving that mode sends nothing.
+  ~impl() {
+    if (PQisnonblocking(raw) != 0) return;
+    status() == transaction_status::idle ? static_cast<void>(PQsetnonblocking(raw, 1)) : abort();
+  }
+  impl(const impl&) = delete;
+  impl& operator=(const impl&) = delete;
+
   /// One call's limits.
   struct wait_limits {
     deadline until;

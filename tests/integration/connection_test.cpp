@@ -1,7 +1,9 @@
 #include "driver/connection.hpp"
 
 #include <chrono>
+#include <csignal>
 #include <cstdint>
+#include <future>
 #include <pqxx/except>
 #include <pqxx/nontransaction>
 #include <stop_token>
@@ -12,6 +14,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 
 #include <soundhash/db/core/error.hpp>
 #include <soundhash/db/native.hpp>
@@ -438,6 +441,38 @@ TEST_F(cutting, an_idle_session_is_seen_at_its_next_use) {
   EXPECT_FALSE(session->ping(soon()));
   EXPECT_FALSE(session->usable());
   session->cut();
+}
+
+// Closing
+
+/// A backend that does not run, so that nobody reads what is sent to it.
+class stopped_backend {
+ public:
+  explicit stopped_backend(int pid) : pid_{pid} { EXPECT_EQ(::kill(pid_, SIGSTOP), 0); }
+  ~stopped_backend() { ::kill(pid_, SIGCONT); }
+  stopped_backend(const stopped_backend&) = delete;
+  stopped_backend& operator=(const stopped_backend&) = delete;
+
+ private:
+  int pid_;
+};
+
+TEST_F(connection_test, closing_does_not_wait_for_a_server_that_does_not_read) {
+  for (const bool idle : {true, false}) {
+    auto session = connect();
+    if (!idle) session->command("BEGIN", soon());
+    const int socket = static_cast<native_connection_type*>(session->native())->sock();
+    std::future<void> closed;
+    {
+      const stopped_backend silent{session->backend_pid()};
+      const std::string noise(100'000, '\0');
+      while (::send(socket, noise.data(), noise.size(), MSG_DONTWAIT) > 0) {
+      }
+      closed = std::async(std::launch::async, [&] { session.reset(); });
+      EXPECT_EQ(closed.wait_for(10s), std::future_status::ready);
+    }
+    closed.get();
+  }
 }
 
 // What a session cannot run
