@@ -127,7 +127,10 @@ std::shared_ptr<engine> make_engine(const database_options& options) {
 struct database::impl {
   explicit impl(const database_options& wanted) : options{wanted}, shared{make_engine(wanted)} {
     shared->registry().add_collector([pool = std::weak_ptr{shared}](std::vector<figure>& out) {
-      if (const auto alive = pool.lock()) add_pool_figures(alive->pool().stats(), out);
+      const auto alive = pool.lock();
+      if (!alive) return;
+      add_pool_figures(alive->pool().stats(), out);
+      alive->add_figures(out);
     });
   }
 

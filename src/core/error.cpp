@@ -167,8 +167,9 @@ std::string_view constraint_violation::constraint() const noexcept {
 }
 
 commit_in_doubt::commit_in_doubt(const std::string& message, error_details details,
-                                 resolver resolve)
+                                 doubt_details known, resolver resolve)
     : error{message, std::move(details)},
+      known_{std::make_shared<const doubt_details>(std::move(known))},
       resolve_{std::make_shared<const resolver>(std::move(resolve))} {}
 commit_in_doubt::commit_in_doubt(const commit_in_doubt&) noexcept = default;
 commit_in_doubt& commit_in_doubt::operator=(const commit_in_doubt&) noexcept = default;

@@ -358,7 +358,8 @@ struct connection::impl {
         {.code = errc::commit_in_doubt,
          .sent = sent::maybe,
          .connection_usable = false,
-         .query_name = std::string{what.name}}};
+         .query_name = std::string{what.name}},
+        {.backend_pid = PQbackendPID(raw)}};
   }
 
   // --- one statement -------------------------------------------------------------------------

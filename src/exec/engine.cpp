@@ -1,15 +1,14 @@
 #include "exec/engine.hpp"
 
 #include <algorithm>
-#include <condition_variable>
-#include <mutex>
-#include <random>
 #include <utility>
 
 #include <soundhash/db/core/error.hpp>
 
+#include "exec/reruns.hpp"
+#include "exec/retry_layer.hpp"
+#include "exec/retry_policy.hpp"
 #include "exec/transaction_impl.hpp"
-#include "pool/backoff.hpp"
 
 namespace soundhash::db {
 namespace {
@@ -18,35 +17,6 @@ using clock = deadline::clock;
 
 /// Reading few rows costs less than reading the clock twice.
 constexpr std::size_t decode_timed_from = 16;
-
-/// What may be tried again: the transaction is rolled back for certain, or its author said that it
-/// may happen twice.
-bool may_run_again(const error& failure, const transaction_options& options) {
-  switch (failure.code()) {
-    case errc::serialization:
-    case errc::deadlock:
-      return true;
-    case errc::lost:
-      return failure.sent() == sent::no || options.idempotent || options.read_only;
-    case errc::commit_in_doubt:
-      return options.idempotent;
-    case errc::server_error:
-      return failure.retryable();  // a stale plan, healed by now
-    default:
-      return false;
-  }
-}
-
-/// Sleeps without a connection; false when the pause would pass the deadline or a stop came.
-bool pause(backoff& delays, const transaction_options& options) {
-  const auto delay = delays.next();
-  if (!options.until.is_never() && clock::now() + delay >= options.until.at()) return false;
-  std::mutex mutex;
-  std::condition_variable_any never;
-  std::unique_lock lock{mutex};
-  never.wait_for(lock, options.stop, delay, [] { return false; });
-  return !options.stop.stop_requested();
-}
 
 void validate(const transaction_options& options) {
   if (options.deferrable && (options.isolation != isolation::serializable || !options.read_only)) {
@@ -68,6 +38,7 @@ engine::engine(const pool_options& limits, std::chrono::milliseconds statement_t
       statement_timeout_{statement_timeout},
       registry_{std::move(registry)},
       watchers_{std::move(watchers)},
+      budget_{clock::now()},
       pool_{limits, std::move(endpoint), std::move(connect), std::move(hooks)} {}
 
 deadline engine::effective(deadline wanted) const {
@@ -83,14 +54,29 @@ connection_pool::lease engine::acquire(deadline until, std::stop_token stop,
 void engine::run(const query& statement, const params& values, const call_options& options,
                  function_ref<void(const result&)> consume) {
   const call_options bounded{effective(options.until), options.stop};
+  budget_.called();
   try {
-    run_once(statement, values, bounded, consume);
-  } catch (const connection_error& failure) {
-    const bool once_more = failure.code() == errc::lost &&
-                           (statement.access() == access::read_only || failure.sent() == sent::no);
-    if (!once_more || bounded.until.passed()) throw;
-    run_once(statement, values, bounded, consume);
+    return run_once(statement, values, bounded, consume);
+  } catch (const error& failure) {
+    if (failure.code() == errc::commit_in_doubt) counters_.doubts.count(doubt_in::statement);
+    if (!may_run_once_more(failure, statement.access(), bounded.until)) throw;
   }
+  run_once(statement, values, bounded, consume);
+}
+
+bool engine::may_run_once_more(const error& failure, access kind, deadline until) {
+  const auto rule = rule_for(failure, kind);
+  if (rule.limit == retry_limit::never || retry_layer::takes(failure)) return false;
+  if (until.passed()) {
+    counters_.refusals.count(retry_refusal::deadline);
+    return false;
+  }
+  if (!budget_.take(clock::now())) {
+    counters_.refusals.count(retry_refusal::budget);
+    return false;
+  }
+  counters_.retries.count(rule.reason);
+  return true;
 }
 
 void engine::run_once(const query& statement, const params& values, const call_options& options,
@@ -187,20 +173,23 @@ void engine::with_transaction(const transaction_options& options,
                               function_ref<void(transaction&)> body,
                               const std::source_location& where) {
   validate(options);
-  backoff delays{std::random_device{}(), std::chrono::milliseconds{5}, std::chrono::seconds{1}};
-  for (int attempt = 1;; ++attempt) {
+  budget_.called();
+  for (reruns tries{options, budget_, counters_};;) {
     try {
+      const retry_layer here{options};
       auto tx = begin(options, where);
       body(tx);
       if (!tx.committed()) tx.commit();  // the body may have done so itself
       return;
     } catch (const error& failure) {
-      if (attempt >= options.attempts || !may_run_again(failure, options)) throw;
-      // The pause is taken after the transaction, and with it the connection, is gone; when it
-      // must not be taken, the failure goes to the caller.
-      if (!pause(delays, options)) throw;
+      // The transaction, and with it the connection, is gone before the pause.
+      if (!tries.allow(failure, rule_for(failure, options))) throw;
     }
   }
+}
+
+void engine::add_figures(std::vector<figure>& out) const {
+  counters_.add_figures(out);
 }
 
 }  // namespace soundhash::db

@@ -6,12 +6,16 @@
 #include <source_location>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <soundhash/db/exec/executor.hpp>
 #include <soundhash/db/exec/transaction.hpp>
 #include <soundhash/db/pool/pool_options.hpp>
 
 #include "driver/connection.hpp"
+#include "exec/call_counters.hpp"
+#include "exec/retry_budget.hpp"
+#include "exec/transaction_tracker.hpp"
 #include "observe/interceptor_chain.hpp"
 #include "pool/connection_pool.hpp"
 
@@ -35,8 +39,7 @@ class engine : public std::enable_shared_from_this<engine> {
       deadline until, std::stop_token stop = {},
       const std::source_location& where = std::source_location::current());
 
-  /// Runs one statement outside a transaction. A read whose session is lost runs once more on
-  /// another; so does anything of which nothing was sent.
+  /// Runs one statement outside a transaction; once more when retry_policy.hpp says so.
   void run(const query& statement, const params& values, const call_options& options,
            function_ref<void(const result&)> consume);
 
@@ -58,15 +61,23 @@ class engine : public std::enable_shared_from_this<engine> {
 
   [[nodiscard]] connection_pool& pool() noexcept { return pool_; }
   [[nodiscard]] metrics& registry() noexcept { return *registry_; }
+  [[nodiscard]] call_counters& counters() noexcept { return counters_; }
+  [[nodiscard]] transaction_tracker& tracker() noexcept { return tracker_; }
+  /// Retries and the ends of transactions.
+  void add_figures(std::vector<figure>& out) const;
 
  private:
   void run_once(const query& statement, const params& values, const call_options& options,
                 function_ref<void(const result&)> consume);
+  [[nodiscard]] bool may_run_once_more(const error& failure, access kind, deadline until);
 
   std::chrono::milliseconds acquire_timeout_;
   std::chrono::milliseconds statement_timeout_;
   std::shared_ptr<metrics> registry_;  // the chain refers to it
   interceptor_chain watchers_;
+  retry_budget budget_;
+  call_counters counters_;
+  transaction_tracker tracker_;
   connection_pool pool_;
 };
 

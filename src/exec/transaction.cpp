@@ -12,11 +12,6 @@ namespace {
 
 constexpr std::chrono::seconds rollback_budget{2};
 
-constexpr query transaction_id{"tx.id", "SELECT pg_current_xact_id_if_assigned()::text",
-                               access::read_only};
-constexpr query transaction_status_of{"tx.status", "SELECT pg_xact_status($1::text::xid8)",
-                                      access::read_only};
-
 std::string begin_text(const transaction_options& options) {
   std::string text = "BEGIN ISOLATION LEVEL ";
   switch (options.isolation) {
@@ -40,22 +35,19 @@ std::string begin_text(const transaction_options& options) {
                           {.code = errc::rolled_back, .sent = sent::yes}};
 }
 
-/// Asks another session of the pool; "in progress" means that the server has not noticed yet.
-commit_outcome ask_outcome(engine& owner, const std::string& id, std::chrono::milliseconds limit) {
-  const auto until = deadline::in(limit);
+/// Asks other sessions of the pool until the transaction has ended there.
+commit_outcome ask_outcome(engine& owner, const transaction_identity& about, deadline until) {
+  const auto run = [&](const query& statement, const params& values,
+                       function_ref<void(const result&)> consume) {
+    owner.run(statement, values, {.until = until, .stop = {}}, consume);
+  };
   try {
     while (!until.passed()) {
-      std::optional<std::string> status;
-      owner.run(transaction_status_of, {id}, {.until = until, .stop = {}}, [&](const result& rows) {
-        status = row_reader<std::optional<std::string>>{rows}(0);
-      });
-      if (!status) return commit_outcome::unknown;
-      if (*status == "committed") return commit_outcome::committed;
-      if (*status == "aborted") return commit_outcome::rolled_back;
+      if (const auto known = transaction_tracker::ask(about, run)) return *known;
       std::this_thread::sleep_for(std::chrono::milliseconds{10});
     }
   } catch (const error&) {
-    return commit_outcome::unknown;  // unreachable, or it does not know the transaction
+    return commit_outcome::unknown;  // unreachable, a standby, or the id is unknown there
   }
   return commit_outcome::unknown;
 }
@@ -134,19 +126,21 @@ void transaction::impl::finish(state how) {
   lease = {};
 }
 
-std::string transaction::impl::fetch_transaction_id() {
-  if (!options.track_outcome) return {};
-  std::optional<std::string> id;
-  run(transaction_id, {}, {},
-      [&](const result& rows) { id = row_reader<std::optional<std::string>>{rows}(0); });
-  return id.value_or("");
+transaction_identity transaction::impl::identify() {
+  if (!options.track_outcome || options.read_only) return {};
+  return owner->tracker().identify(
+      [this](const query& statement, const params& values,
+             function_ref<void(const result&)> consume) { run(statement, values, {}, consume); });
 }
 
-void transaction::impl::throw_in_doubt(const error& cause, const std::string& id) {
+void transaction::impl::throw_in_doubt(const error& cause, const transaction_identity& about,
+                                       int backend_pid) {
   commit_in_doubt::resolver resolve;
-  if (!id.empty()) {
-    resolve = [shared = owner, id](std::chrono::milliseconds limit) {
-      return ask_outcome(*shared, id, limit);
+  if (!about.id.empty()) {
+    resolve = [shared = owner, about](std::chrono::milliseconds limit) {
+      const auto outcome = ask_outcome(*shared, about, deadline::in(limit));
+      shared->counters().resolutions.count(outcome);
+      return outcome;
     };
   }
   throw commit_in_doubt{
@@ -157,6 +151,7 @@ void transaction::impl::throw_in_doubt(const error& cause, const std::string& id
        .sent = sent::maybe,
        .connection_usable = false,
        .sqlstate = std::string{cause.sqlstate()}},
+      {.backend_pid = backend_pid, .transaction_id = about.id},
       std::move(resolve)};
 }
 
@@ -189,23 +184,39 @@ void transaction::impl::throw_not_committed(const error& cause) {
 void transaction::impl::commit() {
   if (ended()) require_open();
   lease.require_own();
+  if (at == state::fresh && !failed) return finish(state::committed);
+  auto& ends = owner->counters().commits;
+  try {
+    commit_open();
+    ends.count(commit_end::committed);
+  } catch (const commit_in_doubt&) {
+    ends.count(commit_end::in_doubt);
+    owner->counters().doubts.count(doubt_in::transaction);
+    throw;
+  } catch (const error&) {
+    ends.count(commit_end::rolled_back);
+    throw;
+  }
+}
+
+void transaction::impl::commit_open() {
   if (failed) {
     rollback();
     throw_rolled_back("a statement had failed, and its error was swallowed");
   }
-  if (at == state::fresh) return finish(state::committed);
-  std::string id;
+  transaction_identity about;
   try {
-    id = fetch_transaction_id();
+    about = identify();
   } catch (const error& failure) {
     throw_not_committed(failure);
   }
+  const int backend_pid = lease->backend_pid();
   try {
     send_commit();
   } catch (const error& failure) {
     if (failure.sent() != sent::maybe) throw_not_committed(failure);
     finish(state::in_doubt);
-    throw_in_doubt(failure, id);
+    throw_in_doubt(failure, about, backend_pid);
   }
   finish(state::committed);
 }

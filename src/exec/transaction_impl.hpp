@@ -36,10 +36,12 @@ struct transaction::impl {
   void command(std::string_view name, const std::string& sql);
   void begun();
   void finish(state how);
-  std::string fetch_transaction_id();
+  [[nodiscard]] transaction_identity identify();
+  void commit_open();
   void send_commit();
   [[noreturn]] void throw_not_committed(const error& cause);
-  [[noreturn]] void throw_in_doubt(const error& cause, const std::string& transaction_id);
+  [[noreturn]] void throw_in_doubt(const error& cause, const transaction_identity& about,
+                                   int backend_pid);
 
   std::shared_ptr<engine> owner;
   transaction_options options;

@@ -25,6 +25,9 @@ class token_bucket {
     return true;
   }
 
+  /// Adds tokens besides those that time brings, up to the burst.
+  void add(double tokens) noexcept { tokens_ = std::min(burst_, tokens_ + tokens); }
+
  private:
   double per_second_;
   double burst_;

@@ -1,6 +1,9 @@
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
+#include <fstream>
 #include <future>
 #include <latch>
 #include <memory>
@@ -58,6 +61,15 @@ class transaction_test : public ::testing::Test {
   bool has(int id) const {
     return test::query_text(options_, "SELECT (count(*) > 0)::text FROM numbers WHERE id = " +
                                           std::to_string(id)) == "true\n";
+  }
+
+  /// A figure of the metrics; -1 when there is none.
+  static double figure_of(database& db, std::string_view name, std::string_view labels) {
+    const auto all = db.metrics().totals().figures;
+    const auto found = std::find_if(all.begin(), all.end(), [&](const figure& one) {
+      return one.name == name && one.labels == labels;
+    });
+    return found == all.end() ? -1 : found->value;
   }
 
   database open(const database_options& options) { return database::open(options); }
@@ -405,6 +417,120 @@ TEST_F(transaction_test, holds_no_connection_between_attempts) {
   EXPECT_EQ(stored(), "1 | 1\n2 | 0\n");
 }
 
+TEST_F(transaction_test, a_lock_that_is_taken_runs_the_body_again_only_when_asked) {
+  static constexpr query lock{"test.lock", "SELECT n FROM numbers WHERE id = $1 FOR UPDATE NOWAIT"};
+  for (const bool asked : {false, true}) {
+    auto blocker = db_.begin();
+    blocker.execute(lock, {1});
+    int runs = 0;
+    const auto run = [&] {
+      db_.with_transaction({.retry_lock_timeouts = asked}, [&](transaction& tx) {
+        if (++runs == 2) blocker.rollback();
+        tx.execute(lock, {1});
+      });
+    };
+    if (asked) {
+      run();
+    } else {
+      EXPECT_EQ(caught<query_error>(run).sqlstate(), "55P03");
+    }
+    EXPECT_EQ(runs, asked ? 2 : 1);
+  }
+}
+
+TEST_F(transaction_test, a_body_inside_a_body_leaves_running_again_to_the_outer_one) {
+  int outer = 0;
+  int inner = 0;
+  EXPECT_THROW(db_.with_transaction({.attempts = 3},
+                                    [&](transaction&) {
+                                      ++outer;
+                                      db_.with_transaction([&](transaction&) {
+                                        ++inner;
+                                        throw transaction_error{"again", {.code = errc::deadlock}};
+                                      });
+                                    }),
+               transaction_error);
+  EXPECT_EQ(outer, 3);
+  EXPECT_EQ(inner, 3);
+}
+
+TEST_F(transaction_test, when_everything_fails_the_budget_ends_the_retries) {
+  int runs = 0;
+  ASSERT_TRUE(test::eventually([&] {
+    runs = 0;
+    EXPECT_THROW(db_.with_transaction({.attempts = 2},
+                                      [&](transaction&) {
+                                        ++runs;
+                                        throw transaction_error{"again", {.code = errc::deadlock}};
+                                      }),
+                 transaction_error);
+    return runs == 1;
+  }));
+  EXPECT_EQ(figure_of(db_, "db_client_retries_refused_total", "by=\"budget\""), 1);
+  EXPECT_GE(figure_of(db_, "db_client_retries_total", "reason=\"deadlock\""), 100);
+  EXPECT_EQ(figure_of(db_, "db_client_retries_refused_total", "by=\"attempts\""),
+            figure_of(db_, "db_client_retries_total", "reason=\"deadlock\""));
+}
+
+TEST_F(transaction_test, counts_how_transactions_end) {
+  db_.with_transaction([](transaction& tx) { tx.execute(add, {1, 1}); });
+  EXPECT_THROW(
+      db_.with_transaction([](transaction& tx) { EXPECT_THROW(tx.execute(fail), query_error); }),
+      transaction_error);
+  EXPECT_EQ(figure_of(db_, "db_client_commits_total", "outcome=\"committed\""), 1);
+  EXPECT_EQ(figure_of(db_, "db_client_commits_total", "outcome=\"rolled_back\""), 1);
+  EXPECT_EQ(figure_of(db_, "db_client_commits_total", "outcome=\"in_doubt\""), 0);
+}
+
+/// The server says of itself that it takes no writes, as a primary does after a failover.
+class demoted_primary : public transaction_test {
+ protected:
+  demoted_primary() { read_only(true); }
+
+  /// Sessions see it from their start.
+  void read_only(bool on) const {
+    auto elsewhere = options_;
+    elsewhere.name = "postgres";
+    test::execute(elsewhere, "ALTER DATABASE " + options_.name +
+                                 " SET default_transaction_read_only = " + (on ? "on" : "off"));
+  }
+
+  database old_ = open_single();
+};
+
+TEST_F(demoted_primary, runs_the_body_once_more_on_another_session) {
+  int runs = 0;
+  old_.with_transaction([&](transaction& tx) {
+    ++runs;
+    try {
+      tx.execute(add, {1, 1});
+    } catch (const connection_error&) {
+      read_only(false);  // the next session finds the new primary
+      throw;
+    }
+  });
+  EXPECT_EQ(runs, 2);
+  EXPECT_EQ(stored(), "1 | 1\n2 | 0\n");
+  EXPECT_EQ(figure_of(old_, "db_client_retries_total", "reason=\"demoted_primary\""), 1);
+}
+
+TEST_F(demoted_primary, that_stays_one_is_reported_after_the_second_session) {
+  int runs = 0;
+  const auto e = caught<connection_error>([&] {
+    old_.with_transaction([&](transaction& tx) {
+      ++runs;
+      tx.execute(add, {1, 1});
+    });
+  });
+  EXPECT_EQ(e.code(), errc::demoted_primary);
+  EXPECT_EQ(runs, 2);
+  EXPECT_EQ(caught<connection_error>([&] {
+              old_.execute(add, {1, 1});
+            }).code(),
+            errc::demoted_primary);
+  EXPECT_EQ(old_.pool_stats().connects, 4U) << "no such session is used again";
+}
+
 // COMMIT
 
 TEST_F(transaction_test, a_constraint_that_fails_at_commit_is_a_violation) {
@@ -449,6 +575,42 @@ TEST_F(commit_fate, a_lost_request_is_in_doubt_and_resolves_to_rolled_back) {
   const auto e = commit_in_vain(linked_, true);
   EXPECT_EQ(e.resolve(5s), commit_outcome::rolled_back);
   EXPECT_FALSE(has(3));
+}
+
+TEST_F(commit_fate, names_its_session_and_transaction) {
+  static constexpr query identity{
+      "test.identity", "SELECT pg_backend_pid()::text || ' ' || pg_current_xact_id()::text"};
+  link_.lose_answer(commit_message);
+  std::string seen;
+  const auto e = caught<commit_in_doubt>([&] {
+    auto tx = linked_.begin({.track_outcome = true});
+    tx.execute(insert, {3, 30});
+    seen = tx.one<std::string>(identity);
+    tx.commit();
+  });
+  EXPECT_EQ(std::to_string(e.backend_pid()) + " " + std::string{e.transaction_id()}, seen);
+  EXPECT_EQ(e.resolve(5s), commit_outcome::committed);
+  EXPECT_EQ(figure_of(linked_, "db_client_commits_total", "outcome=\"in_doubt\""), 1);
+  EXPECT_EQ(figure_of(linked_, "db_client_in_doubt_total", "in=\"transaction\""), 1);
+  EXPECT_EQ(figure_of(linked_, "db_client_in_doubt_resolutions_total", "outcome=\"committed\""), 1);
+}
+
+TEST_F(commit_fate, resolves_for_a_role_that_may_not_read_the_control_file) {
+  test::execute(options_,
+                "CREATE ROLE ordinary LOGIN; GRANT ALL ON numbers TO ordinary;"
+                "REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC");
+  auto ordinary = link_.options();
+  ordinary.user = "ordinary";
+  auto db = open(ordinary);
+  for (const int id : {3, 4}) {  // the second one knows already what it may not ask
+    link_.lose_answer(commit_message);
+    const auto e = caught<commit_in_doubt>([&] {
+      auto tx = db.begin({.track_outcome = true});
+      tx.execute(insert, {id, 0});
+      tx.commit();
+    });
+    EXPECT_EQ(e.resolve(5s), commit_outcome::committed);
+  }
 }
 
 TEST_F(commit_fate, untracked_stays_unknown) {
@@ -517,6 +679,33 @@ TEST_F(commit_fate, a_link_lost_before_commit_is_no_doubt) {
   EXPECT_FALSE(has(3));
 }
 
+// A server that was restored, or promoted, gives the same ids to other transactions.
+TEST(commit_fate_elsewhere, is_not_asked_of_another_timeline) {
+  testing::private_postgres server{{.durable = true, .settings = {{"restore_command", "false"}}}};
+  test::execute(server.options(), "CREATE TABLE numbers (id int PRIMARY KEY, n int NOT NULL)");
+  tcp_proxy link{server.options()};
+  auto db = database::open(link.options());
+  link.lose_answer(commit_message);
+  const auto e = caught<commit_in_doubt>([&] {
+    auto tx = db.begin({.track_outcome = true});
+    tx.execute(insert, {1, 0});
+    tx.commit();
+  });
+  EXPECT_EQ(e.resolve(5s), commit_outcome::committed);
+  server.stop();
+  // As a restore from the archive does: recovery ends on a new timeline.
+  std::ofstream{std::filesystem::path{server.options().host} / "data/recovery.signal"};
+  server.start();
+  ASSERT_TRUE(test::eventually([&] {
+    return test::query_text(server.options(), "SELECT pg_is_in_recovery()::text") == "false\n";
+  }));
+  // The id alone would be answered.
+  EXPECT_EQ(test::query_text(server.options(), "SELECT pg_xact_status('" +
+                                                   std::string{e.transaction_id()} + "'::xid8)"),
+            "committed\n");
+  EXPECT_EQ(e.resolve(5s), commit_outcome::unknown);
+}
+
 // Outside a transaction
 
 TEST_F(commit_fate, a_write_whose_answer_is_lost_is_in_doubt) {
@@ -540,6 +729,23 @@ TEST_F(commit_fate, a_write_lost_while_it_was_prepared_runs_on_another_connectio
   link_.lose_request("test.insert");
   EXPECT_EQ(linked_.execute(insert, {3, 30}), 1U);
   EXPECT_TRUE(has(3));
+}
+
+TEST_F(commit_fate, a_read_only_transaction_whose_link_is_lost_runs_once_more) {
+  for (const int losses : {1, 2}) {
+    int runs = 0;
+    const auto run = [&] {
+      linked_.with_transaction({.read_only = true}, [&](transaction& tx) {
+        static_cast<void>(tx.one<std::int64_t>(count_all));  // prepares: lost then is not sent
+        if (++runs <= losses) link_.lose_answer("test.count");
+        static_cast<void>(tx.one<std::int64_t>(count_all));
+      });
+    };
+    losses == 1 ? run() : static_cast<void>(caught<connection_error>(run));
+    EXPECT_EQ(runs, 2);
+  }
+  EXPECT_EQ(figure_of(linked_, "db_client_retries_total", "reason=\"lost\""), 2);
+  EXPECT_EQ(figure_of(linked_, "db_client_retries_refused_total", "by=\"attempts\""), 1);
 }
 
 TEST_F(commit_fate, a_lost_read_runs_once_more) {

@@ -106,16 +106,22 @@ TEST(constraint_violation, tells_the_kind_by_sqlstate) {
 
 TEST(commit_in_doubt, asks_its_resolver_and_never_guesses) {
   std::chrono::milliseconds asked{};
-  const commit_in_doubt tracked{
-      "m", {.code = errc::commit_in_doubt}, [&](std::chrono::milliseconds limit) {
-        asked = limit;
-        return commit_outcome::committed;
-      }};
+  const commit_in_doubt tracked{"m",
+                                {.code = errc::commit_in_doubt},
+                                {.backend_pid = 4711, .transaction_id = "815"},
+                                [&](std::chrono::milliseconds limit) {
+                                  asked = limit;
+                                  return commit_outcome::committed;
+                                }};
   const auto copy = tracked;
+  EXPECT_EQ(copy.backend_pid(), 4711);
+  EXPECT_EQ(copy.transaction_id(), "815");
   EXPECT_EQ(copy.resolve(250ms), commit_outcome::committed);
   EXPECT_EQ(asked, 250ms);
   const commit_in_doubt untracked{"m", {.code = errc::commit_in_doubt}};
   EXPECT_EQ(untracked.resolve(250ms), commit_outcome::unknown);
+  EXPECT_EQ(untracked.backend_pid(), 0);
+  EXPECT_EQ(untracked.transaction_id(), "");
 }
 
 TEST(cardinality_error, tells_none_from_several) {

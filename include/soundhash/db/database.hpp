@@ -75,7 +75,13 @@ class SOUNDHASH_DB_EXPORT database final : public executor {
   ///   sleep(random(0 … 5 ms · 2^attempt, at most 1 s));
   /// }
   /// ```
-  /// So the body must have no effect outside the transaction. Returns what the body returns.
+  /// So the body must have no effect outside the transaction. Also tried again: a link lost before
+  /// anything was sent; once, a read_only transaction whose link was lost and one that met a
+  /// demoted primary; what the options allow besides. All retries of a database together are at
+  /// most a tenth of its calls (three a second at least, 100 at once): beyond, the first error is
+  /// thrown. The calls of a database inside the body, on its thread, are not tried again for what
+  /// the body runs again for: let such an error leave the body.
+  /// Returns what the body returns.
   /// Throws: what the body throws; as transaction::commit.
   template <class F>
   auto with_transaction(const transaction_options& options, F&& body,

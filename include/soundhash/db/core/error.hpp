@@ -199,25 +199,41 @@ class SOUNDHASH_DB_EXPORT transaction_error : public error {
 /// What became of a transaction whose COMMIT got no answer.
 enum class commit_outcome : std::uint8_t { committed, rolled_back, unknown };
 
+/// What is known of a change in doubt, for whoever looks into the server's log.
+struct doubt_details {
+  int backend_pid = 0;           ///< process of the session; 0 when unknown
+  std::string transaction_id{};  ///< as pg_xact_status() takes it; empty unless tracked
+};
+
 /// COMMIT (or a write outside a transaction) was sent and its answer did not arrive: the change may
-/// or may not be durable. Never retried by this library unless the body was declared idempotent.
+/// or may not be durable. Never retried by this library unless the body was declared idempotent (or
+/// read_only).
 class SOUNDHASH_DB_EXPORT commit_in_doubt : public error {
  public:
   /// Asks the server about the transaction; may block up to the given time.
   using resolver = std::function<commit_outcome(std::chrono::milliseconds)>;
 
-  commit_in_doubt(const std::string& message, error_details details, resolver resolve = {});
+  commit_in_doubt(const std::string& message, error_details details, doubt_details known = {},
+                  resolver resolve = {});
   ~commit_in_doubt() override;
   commit_in_doubt(const commit_in_doubt&) noexcept;
   commit_in_doubt& operator=(const commit_in_doubt&) noexcept;
 
+  [[nodiscard]] int backend_pid() const noexcept { return known_->backend_pid; }
+  /// Lives as long as this error.
+  [[nodiscard]] std::string_view transaction_id() const noexcept { return known_->transaction_id; }
+
   /// Asks the server through another connection what became of the transaction. `unknown` when the
   /// transaction was not tracked (`transaction_options::track_outcome`), the server is unreachable,
-  /// or it does not know any more. Never guesses.
+  /// a standby, or was promoted since (another timeline gives the same ids out again), or it does
+  /// not know any more. Never guesses. The server must also have the system identifier of before;
+  /// where the role may not call pg_control_system(), as on some managed servers, that alone is not
+  /// checked: then do not resolve after pointing the host's name at another cluster.
   /// Throws: nothing of the network; `std::bad_alloc` only.
   [[nodiscard]] commit_outcome resolve(std::chrono::milliseconds timeout) const;
 
  private:
+  std::shared_ptr<const doubt_details> known_;
   std::shared_ptr<const resolver> resolve_;
 };
 

@@ -21,12 +21,15 @@ struct transaction_options {
   /// acquire timeout + statement timeout + 1 s apply to each statement.
   deadline until{};
   std::stop_token stop{};
-  /// Fetch the transaction id before COMMIT (one more round trip), so that `commit_in_doubt` can be
-  /// resolved.
+  /// Fetch the transaction's id before COMMIT (one more round trip, two at the first one of a
+  /// database), so that `commit_in_doubt` can be resolved. The role must be allowed to call
+  /// pg_current_wal_lsn() and pg_walfile_name(), as every role is unless somebody revoked it.
   bool track_outcome = false;
   /// The body may safely happen twice: `with_transaction` then also retries after a lost link or a
-  /// commit in doubt.
+  /// commit in doubt. What is read_only runs once more without being declared.
   bool idempotent = false;
+  /// `with_transaction` also retries after 55P03: lock_timeout passed, or NOWAIT met a lock.
+  bool retry_lock_timeouts = false;
   /// Runs of the body at most, by `with_transaction`. Range 1 to 100.
   int attempts = 5;
 };
