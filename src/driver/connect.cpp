@@ -90,15 +90,27 @@ std::string readable(std::string_view message) {
   return sanitize(line, 500);
 }
 
+/// A pooler has one SQLSTATE for all that it says itself.
+/// Source: PgBouncer 1.18, the texts of disconnect_client() in src/client.c and src/objects.c.
+errc code_of_pooler(std::string_view message) {
+  const auto says = [message](std::string_view words) {
+    return message.find(words) != std::string_view::npos;
+  };
+  if (says("unsupported startup parameter")) return errc::refused_behind_pooler;
+  if (says("authentication failed") || says("no such user")) return errc::authentication;
+  if (says("no such database") || says("does not exist")) return errc::configuration;
+  if (says("no more connections allowed")) return errc::too_many_connections;
+  if (says("SSL required")) return errc::tls;
+  return errc::not_ready;  // it cannot reach the server, or had no free session in time
+}
+
 errc code_of_state(std::string_view state, std::string_view message) {
   if (state.starts_with("28")) return errc::authentication;
   if (state == sqlstate::cannot_connect_now || state == sqlstate::admin_shutdown) {
     return errc::not_ready;
   }
   if (state == sqlstate::too_many_connections) return errc::too_many_connections;
-  if (message.find("unsupported startup parameter") != std::string_view::npos) {
-    return errc::refused_behind_pooler;
-  }
+  if (state == sqlstate::protocol_violation) return code_of_pooler(message);
   return errc::configuration;
 }
 
@@ -130,7 +142,8 @@ std::string_view advice(errc code) {
     case errc::too_many_connections:
       return "; lower DATABASE_POOL_SIZE and DATABASE_MAX_OVERFLOW or raise max_connections";
     case errc::refused_behind_pooler:
-      return "; a pooler in transaction mode refuses session settings";
+      return "; behind a pooler such as PgBouncer set SOUNDHASH_DB_POOLER=transaction, and no "
+             "options in DATABASE_URL or PGOPTIONS";
     default:
       return "; check DATABASE_HOST, DATABASE_PORT and that the server runs";
   }
@@ -157,7 +170,7 @@ class keyword_array {
     values_["host"] = at.host;
     values_["port"] = at.port;
     if (!at.address.empty()) values_["hostaddr"] = at.address;
-    if (const auto options = startup_options(where); !options.empty()) {
+    if (const auto options = startup_options(where); !options.empty() && !where.pooled) {
       auto& own = values_["options"];
       own.append(own.empty() ? "" : " ").append(options);
     }

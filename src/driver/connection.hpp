@@ -19,7 +19,8 @@ namespace soundhash::db::driver {
 
 /// One statement to run.
 struct statement {
-  std::string_view name;  ///< prepared under this name; empty: unprepared
+  /// Prepared under this name, except behind a pooler; empty: unprepared.
+  std::string_view name;
   std::string_view sql;
   const params* values = nullptr;  ///< nullptr: none
   db::access access = db::access::write;
@@ -80,6 +81,9 @@ class connection {
   void cut() noexcept;
 
   [[nodiscard]] int backend_pid() const noexcept;
+  /// True when another process than the one that answered the connect runs our statements: a pooler
+  /// hands its clients a cancel key of its own. One round trip. Throws: as run().
+  [[nodiscard]] bool is_behind_pooler(deadline until);
   [[nodiscard]] int server_version() const noexcept;  ///< 150018 for 15.18
   /// A setting that the server reports: "TimeZone", "in_hot_standby". Empty when unknown.
   [[nodiscard]] std::string parameter(const char* name) const;

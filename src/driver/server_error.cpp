@@ -110,6 +110,7 @@ server_error server_error::from(const PGresult* failed, std::string_view sql) {
                      .message = field(failed, PG_DIAG_MESSAGE_PRIMARY),
                      .constraint = field(failed, PG_DIAG_CONSTRAINT_NAME),
                      .routine = field(failed, PG_DIAG_SOURCE_FUNCTION)};
+  if (error.severity.empty()) error.severity = field(failed, PG_DIAG_SEVERITY);
   if (error.message.empty()) {  // made by libpq: the first of its lines says what happened
     error.message = PQresultErrorMessage(failed);
     error.message = error.message.substr(0, error.message.find('\n'));
@@ -127,6 +128,10 @@ server_error server_error::from(const PGresult* failed, std::string_view sql) {
 
 bool server_error::ends_session() const noexcept {
   return sqlstate.empty() || severity == "FATAL" || severity == "PANIC";
+}
+
+bool server_error::is_from_server() const noexcept {
+  return !sqlstate.empty() && !sqlstate.starts_with("08");
 }
 
 void throw_server_error(const server_error& failed, const statement_context& context) {

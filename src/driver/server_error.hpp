@@ -11,7 +11,9 @@ namespace soundhash::db::driver {
 /// The fields of an error result that this library uses. DETAIL, HINT and CONTEXT are left out on
 /// purpose: they repeat values of rows.
 struct server_error {
-  std::string severity;  ///< not localised: "ERROR", "FATAL", "PANIC"; empty when libpq made it
+  /// "ERROR", "FATAL", "PANIC", not localised (a pooler sends no such field, but has no other
+  /// language either); empty when libpq made it.
+  std::string severity;
   std::string sqlstate;  ///< empty when libpq made it
   std::string message;   ///< escaped, capped, without bound values
   std::string constraint;
@@ -22,6 +24,10 @@ struct server_error {
 
   /// The session is gone: FATAL or PANIC, or no answer of the server at all.
   [[nodiscard]] bool ends_session() const noexcept;
+
+  /// Said by PostgreSQL itself. Class 08 speaks of a link: behind a pooler it is the pooler's word,
+  /// which does not know what became of the statement.
+  [[nodiscard]] bool is_from_server() const noexcept;
 };
 
 /// What the statement was, for the error's text and type.

@@ -6,6 +6,7 @@
 /// Source: PostgreSQL documentation, appendix A, "PostgreSQL Error Codes".
 namespace soundhash::db::sqlstate {
 
+inline constexpr std::string_view protocol_violation = "08P01";
 inline constexpr std::string_view invalid_authorization = "28000";
 inline constexpr std::string_view invalid_password = "28P01";
 inline constexpr std::string_view invalid_catalog_name = "3D000";

@@ -1,0 +1,150 @@
+#include "driver/link.hpp"
+
+#include <chrono>
+#include <utility>
+
+#include <poll.h>
+
+namespace soundhash::db::driver {
+namespace {
+
+/// How much later than the server's limit the client gives up: the server's own answer, which
+/// keeps the session, shall win whenever the server is alive.
+constexpr std::chrono::milliseconds client_grace{100};
+
+bool is_failure(const PGresult* rows) {
+  const auto status = PQresultStatus(rows);
+  return status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE ||
+         status == PGRES_NONFATAL_ERROR;
+}
+
+bool ends_in_copy(const PGresult* rows) {
+  const auto status = PQresultStatus(rows);
+  return status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH;
+}
+
+}  // namespace
+
+deadline wait_limits::client_limit() const {
+  return until.is_never() ? until : deadline{until.at() + client_grace};
+}
+
+void link::abort() noexcept {
+  if (!std::exchange(closed_, true)) socket_.shut_down();
+}
+
+std::string link::message() const {
+  std::string_view message = PQerrorMessage(raw_);
+  if (const auto line_end = message.find('\n'); line_end != std::string_view::npos) {
+    message = message.substr(0, line_end);
+  }
+  return message.empty() ? "the server closed the connection" : sanitize(message, 500);
+}
+
+void link::throw_lost(std::string_view name, enum sent how_far, std::string_view state,
+                      const std::string& why) {
+  abort();
+  std::string text = "the connection to " + endpoint_ + " was lost";
+  if (!name.empty()) text.append(" during query \"").append(name).append("\"");
+  throw connection_error{text + ": " + why,
+                         {.code = errc::lost,
+                          .sent = how_far,
+                          .retryable = true,
+                          .connection_usable = false,
+                          .sqlstate = std::string{state},
+                          .query_name = std::string{name}}};
+}
+
+void link::throw_interrupted(wake how, std::string_view name) {
+  abort();
+  const auto query_name = std::string{name};
+  if (how == wake::stopped) {
+    throw cancelled{"query \"" + query_name + "\" was stopped by its caller; its session is closed",
+                    {.code = errc::cancelled,
+                     .sent = sent::maybe,
+                     .connection_usable = false,
+                     .query_name = query_name}};
+  }
+  throw timeout_error{"query \"" + query_name + "\": " + endpoint_ +
+                          " did not answer by the deadline; its session is closed",
+                      {.code = errc::deadline_exceeded,
+                       .sent = sent::maybe,
+                       .connection_usable = false,
+                       .query_name = query_name}};
+}
+
+void link::wait(short events, const wait_limits& limits, std::string_view name) {
+  const auto how = wait_for(PQsocket(raw_), events, limits.client_limit(), limits.stop);
+  if (how != wake::ready) throw_interrupted(how, name);
+}
+
+/// Reads what the socket has. With TLS one record (16 KiB at most) can stay decrypted inside
+/// OpenSSL while poll() sees nothing; libpq takes at least 8 KiB a call, so three calls drain it.
+/// A false PQconsumeInput is not an error yet: the server's last words may be in the buffer.
+void link::consume() {
+  const int calls = PQsslInUse(raw_) != 0 ? 3 : 1;
+  for (int i = 0; i < calls; ++i) PQconsumeInput(raw_);
+}
+
+/// Reads while writing, or both sides could wait for each other with full buffers.
+void link::flush(const wait_limits& limits, std::string_view name) {
+  for (;;) {
+    const int left = PQflush(raw_);
+    if (left == 0) return;
+    if (left < 0) return;  // the answer, or its absence, tells why
+    wait(POLLIN | POLLOUT, limits, name);
+    consume();
+  }
+}
+
+pg_result link::next_result(const wait_limits& limits, std::string_view name) {
+  while (PQisBusy(raw_) != 0 && PQstatus(raw_) == CONNECTION_OK) {
+    wait(POLLIN, limits, name);
+    consume();
+  }
+  return pg_result{PQgetResult(raw_)};
+}
+
+void link::take(pg_result rows, answer& so_far, std::string_view name) {
+  if (ends_in_copy(rows.get())) {
+    abort();
+    throw query_error{"query \"" + std::string{name} +
+                          "\" is a COPY, which this call cannot run; its session is closed",
+                      {.code = errc::server_error,
+                       .sent = sent::yes,
+                       .connection_usable = false,
+                       .query_name = std::string{name}}};
+  }
+  if (is_failure(rows.get())) {
+    if (!so_far.failed) so_far.failed = std::move(rows);
+  } else if (PQresultStatus(rows.get()) != PGRES_PIPELINE_ABORTED) {
+    ++so_far.succeeded;
+    so_far.rows = std::move(rows);
+  }
+}
+
+answer link::collect(const wait_limits& limits, std::string_view name) {
+  answer all;
+  while (auto rows = next_result(limits, name)) take(std::move(rows), all, name);
+  all.answered = PQstatus(raw_) == CONNECTION_OK;
+  return all;
+}
+
+answer link::collect_pipeline(int statements, const wait_limits& limits, std::string_view name) {
+  answer all{.rows = {}, .failed = {}, .expected = statements};
+  for (;;) {
+    auto rows = next_result(limits, name);
+    if (!rows) {
+      if (PQstatus(raw_) != CONNECTION_OK) return all;
+      continue;  // the end of one statement's results
+    }
+    if (PQresultStatus(rows.get()) == PGRES_PIPELINE_SYNC) {
+      all.answered = true;
+      PQexitPipelineMode(raw_);
+      return all;
+    }
+    take(std::move(rows), all, name);
+  }
+}
+
+}  // namespace soundhash::db::driver

@@ -1,0 +1,89 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include <libpq-fe.h>
+
+#include <soundhash/db/core/deadline.hpp>
+#include <soundhash/db/core/error.hpp>
+
+#include "driver/pg_result.hpp"
+#include "driver/socket_duplicate.hpp"
+#include "driver/wait.hpp"
+
+namespace soundhash::db::driver {
+
+/// One call's limits.
+struct wait_limits {
+  deadline until;
+  const stop_signal& stop;
+
+  /// When the client gives up: later than the server's limit, whose answer keeps the session.
+  [[nodiscard]] deadline client_limit() const;
+};
+
+/// What the answer to one round trip came to.
+struct answer {
+  pg_result rows;         ///< the last result without error
+  pg_result failed;       ///< the first error
+  int expected = 1;       ///< statements sent: what goes ahead of ours counts too
+  int succeeded = 0;      ///< command tags that came
+  bool answered = false;  ///< the server's ReadyForQuery came
+
+  /// Our statement was done, so its change may be durable although nothing more came.
+  [[nodiscard]] bool completed() const noexcept { return succeeded >= expected; }
+};
+
+/// The bytes of one session: sends what libpq has queued and reads answers without ever blocking
+/// past a call's limits. `name` is the query's, for messages.
+/// Thread safety: one thread at a time, except cut().
+class link {
+ public:
+  /// The handle stays somebody else's and must outlive this.
+  link(PGconn* session, std::string endpoint)
+      : raw_{session}, endpoint_{std::move(endpoint)}, socket_{PQsocket(session)} {}
+
+  [[nodiscard]] PGconn* raw() const noexcept { return raw_; }
+  /// "host:port", for messages.
+  [[nodiscard]] const std::string& endpoint() const noexcept { return endpoint_; }
+  /// False once the link is gone or was closed.
+  [[nodiscard]] bool usable() const noexcept { return !closed_ && PQstatus(raw_) == CONNECTION_OK; }
+  /// Closes the socket now. The handle stays; without its socket it can do no harm, and the server
+  /// ends the backend when it notices.
+  void abort() noexcept;
+  /// Ends the socket from another thread.
+  /// Thread safety: safe for concurrent use.
+  void cut() noexcept { socket_.shut_down(); }
+
+  /// Sends everything that libpq has queued.
+  /// Throws: timeout_error, cancelled; the link is closed then.
+  void flush(const wait_limits& limits, std::string_view name);
+  /// The answer to one message, up to ReadyForQuery. In the extended protocol an implicit
+  /// transaction commits after its command tag was sent, so a later error still means failure:
+  /// everything is read.
+  /// Throws: as flush(); query_error for a COPY, which closes the link.
+  answer collect(const wait_limits& limits, std::string_view name);
+  /// The same for a pipeline of several statements and one Sync, which ends the pipeline.
+  answer collect_pipeline(int statements, const wait_limits& limits, std::string_view name);
+
+  /// libpq's own words for what is wrong with the link.
+  [[nodiscard]] std::string message() const;
+  /// Closes the link and throws connection_error{lost}.
+  [[noreturn]] void throw_lost(std::string_view name, enum sent how_far, std::string_view state,
+                               const std::string& why);
+
+ private:
+  [[noreturn]] void throw_interrupted(wake how, std::string_view name);
+  void wait(short events, const wait_limits& limits, std::string_view name);
+  void consume();
+  pg_result next_result(const wait_limits& limits, std::string_view name);
+  void take(pg_result rows, answer& so_far, std::string_view name);
+
+  PGconn* raw_;
+  std::string endpoint_;
+  socket_duplicate socket_;
+  bool closed_ = false;
+};
+
+}  // namespace soundhash::db::driver

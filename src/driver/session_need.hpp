@@ -1,0 +1,13 @@
+#pragma once
+
+#include <string_view>
+
+namespace soundhash::db::driver {
+
+/// What a statement wants of a session that lasts: "SET", "LISTEN", "an advisory lock of the
+/// session". A pooler that gives each transaction another session would lose it, or leave it to a
+/// stranger. Empty: nothing. Goes by the first words and by the names of functions, so that a
+/// function of the database that does such a thing inside is not found.
+std::string_view session_need(std::string_view sql);
+
+}  // namespace soundhash::db::driver
