@@ -27,6 +27,7 @@ driver::conninfo session_conninfo(const database_options& options) {
       // A session whose client gave up ends on the server too, also in the middle of a statement.
       {"client_connection_check_interval", "2000"},
   };
+  where.pooled = options.pooler != pooler_mode::none;
   return where;
 }
 

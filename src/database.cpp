@@ -49,10 +49,27 @@ void require_suitable(const driver::connection& session, bool require_utc) {
   }
 }
 
+/// Process numbers are below 2^22 on Linux and elsewhere (PID_MAX_LIMIT), and a pooler makes up 32
+/// random bits: so it costs nothing to suspect one, and only a suspicion costs a round trip.
+bool looks_pooled(int backend_pid) {
+  return backend_pid <= 0 || backend_pid > 4'194'304;
+}
+
+/// A pooler that was told to ignore the startup options lets us connect, and then no timeout holds
+/// and one client's prepared statements meet another's.
+void require_no_unknown_pooler(driver::connection& session, deadline until) {
+  if (!looks_pooled(session.backend_pid()) || !session.is_behind_pooler(until)) return;
+  throw connection_error{
+      "a pooler such as PgBouncer is between here and the server, and it drops the settings of the "
+      "session; set SOUNDHASH_DB_POOLER=transaction",
+      {.code = errc::refused_behind_pooler, .connection_usable = false}};
+}
+
 connection_pool::connector connector_for(const database_options& options) {
   return [where = session_conninfo(options), utc = options.require_utc](deadline until) {
     auto session = driver::connection::open(where, until);
     require_suitable(*session, utc);
+    if (!where.pooled) require_no_unknown_pooler(*session, until);
     return session;
   };
 }

@@ -187,6 +187,13 @@ std::string application_name(const variable& given) {
   return std::string{given.value};
 }
 
+pooler_mode pooler(const variable& given) {
+  const auto word = trimmed(given.value);
+  if (word == "none") return pooler_mode::none;
+  if (word == "transaction") return pooler_mode::transaction;
+  refuse(given, "is no mode", "none or transaction");
+}
+
 // --- the variables ---
 
 struct setting {
@@ -243,6 +250,8 @@ constexpr std::array other_settings{
             [](auto& into, const auto& given) { into.schema = schema(given); }},
     setting{"SOUNDHASH_DB_APPLICATION_NAME",
             [](auto& into, const auto& given) { into.application_name = application_name(given); }},
+    setting{"SOUNDHASH_DB_POOLER",
+            [](auto& into, const auto& given) { into.pooler = pooler(given); }},
     setting{"SOUNDHASH_DB_SLOW_QUERY_MS",
             [](auto& into, const auto& given) {
               into.slow_query = in_milliseconds(given, slow_query_bounds);
@@ -462,6 +471,13 @@ void require_parameter(const std::string& keyword, const std::string& value) {
   require_no_nul("parameters." + sanitize(keyword, 64), value);
 }
 
+/// Poolers refuse the startup option, or ignore it: neither shall be found out at run time.
+void require_no_startup_options(const database_options& all) {
+  if (all.pooler == pooler_mode::none || all.parameters.count("options") == 0) return;
+  throw config_error{"parameters.options", "cannot pass the pooler (SOUNDHASH_DB_POOLER)",
+                     "none; give such settings to the role: ALTER ROLE … SET …"};
+}
+
 void validate_cache(const cache_options& cache) {
   require_name("cache.host", cache.host);
   require_within("cache.port", cache.port, port_bounds);
@@ -516,6 +532,7 @@ void database_options::validate() const {
   require_text("user", user, text_form, !has_control_character(user));
   require_no_nul("password", password.reveal());
   for (const auto& [keyword, value] : parameters) require_parameter(keyword, value);
+  require_no_startup_options(*this);
   require_text("schema", schema, schema_form, is_schema_name(schema));
   require_text("application_name", application_name, application_name_form,
                is_application_name(application_name));

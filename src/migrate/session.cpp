@@ -13,8 +13,10 @@ namespace {
 
 constexpr std::chrono::minutes own_statement_limit{1};
 
+/// Whatever the options say of a pooler: a session of the server's own is needed.
 driver::conninfo migration_conninfo(const database_options& options) {
   auto where = session_conninfo(options);
+  where.pooled = false;
   for (const auto* limit :
        {"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"}) {
     where.settings.insert_or_assign(limit, std::string{"0"});  // also against defaults of the role
@@ -22,12 +24,29 @@ driver::conninfo migration_conninfo(const database_options& options) {
   return where;
 }
 
+[[noreturn]] void throw_behind_pooler() {
+  throw connection_error(
+      "migrations need a direct connection: a pooler such as PgBouncer is in between, which may "
+      "give each transaction another session, so that the migration lock protects nothing; "
+      "connect to the PostgreSQL server itself (--dsn)",
+      {.code = errc::refused_behind_pooler});
+}
+
+/// Poolers refuse the session's settings at once, or else show by the process that answers.
+std::unique_ptr<driver::connection> connect_directly(const database_options& options) {
+  const auto until = deadline::in(options.pool.connect_timeout);
+  try {
+    auto direct = driver::connection::open(migration_conninfo(options), until);
+    if (!direct->is_behind_pooler(deadline::in(own_statement_limit))) return direct;
+  } catch (const connection_error& failure) {
+    if (failure.code() != errc::refused_behind_pooler) throw;
+  }
+  throw_behind_pooler();
+}
+
 }  // namespace
 
-session::session(const database_options& options)
-    : link_{driver::connection::open(migration_conninfo(options),
-                                     deadline::in(options.pool.connect_timeout))} {
-  refuse_pooler();
+session::session(const database_options& options) : link_{connect_directly(options)} {
   find_schema(options.schema);
 }
 
@@ -61,18 +80,6 @@ void session::rollback() noexcept {
 
 void session::reset() {
   execute("RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL");
-}
-
-/// A pooler hands its clients a cancel key of its own, so the process number that came with the
-/// connection is not the one that runs our statements.
-void session::refuse_pooler() {
-  const auto rows = query("SELECT pg_backend_pid()");
-  if (rows[0][0].as<std::int32_t>() == link_->backend_pid()) return;
-  throw connection_error(
-      "migrations need a direct connection: a pooler such as PgBouncer is in between, which may "
-      "give each transaction another session, so that the migration lock protects nothing; "
-      "connect to the PostgreSQL server itself (--dsn)",
-      {.code = errc::refused_behind_pooler});
 }
 
 /// The search path is the configured schema, then pg_temp: without the first, everything would be

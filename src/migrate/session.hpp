@@ -39,7 +39,6 @@ class session {
   [[nodiscard]] const std::string& schema() const noexcept { return schema_; }
 
  private:
-  void refuse_pooler();
   void find_schema(const std::string& configured);
 
   std::unique_ptr<driver::connection> link_;

@@ -40,6 +40,14 @@ struct cache_options {
   std::chrono::seconds ttl{300};   ///< CACHE_TTL_SECONDS, 1 s to 1 year
 };
 
+/// What stands between this library and the server. Named after what its user knows, the pooler and
+/// its pool mode, and not after one of the consequences: statements without names, settings that
+/// are local to each transaction and a startup packet without `options` are right only together.
+enum class pooler_mode : std::uint8_t {
+  none,         ///< nothing: connections are sessions of the server
+  transaction,  ///< PgBouncer with pool_mode = transaction (or session), or one that works like it
+};
+
 /// Everything that `database::open` needs. An aggregate: set members, or read the environment.
 struct database_options {
   std::string host = "localhost";  ///< DATABASE_HOST; a name, an address or a socket directory
@@ -52,6 +60,11 @@ struct database_options {
 
   std::string schema = "public";                  ///< SOUNDHASH_DB_SCHEMA
   std::string application_name = "soundhash-db";  ///< SOUNDHASH_DB_APPLICATION_NAME
+
+  /// Behind a pooler, what needs a session that lasts is refused (errc::refused_behind_pooler):
+  /// SET, LISTEN, session-level advisory locks, the migrator. SOUNDHASH_DB_POOLER, none or
+  /// transaction.
+  pooler_mode pooler = pooler_mode::none;
 
   pool_options pool;  ///< DATABASE_POOL_SIZE, _MAX_OVERFLOW, _POOL_TIMEOUT, _POOL_RECYCLE and ours
 
