@@ -1,8 +1,10 @@
 #include "support/test_database.hpp"
 
 #include <cstdint>
+#include <cstdlib>
 #include <mutex>
 #include <string>
+#include <string_view>
 
 #include <soundhash/db/migrate/migrator.hpp>
 
@@ -33,10 +35,21 @@ database_options new_database(const std::string& template_name) {
   return server().options(name);
 }
 
+bool is_pooled() {
+  const char* wish = std::getenv("SOUNDHASH_TEST_POOLER");
+  return wish != nullptr && wish == std::string_view{"1"};
+}
+
 }  // namespace
 
 testing::private_postgres& server() {
   static testing::private_postgres started;
+  return started;
+}
+
+private_pgbouncer& pooler() {
+  // Some tests hold two sessions and look at them from a third.
+  static private_pgbouncer started{server().options(), {{"default_pool_size", "4"}}};
   return started;
 }
 
@@ -45,7 +58,8 @@ database_options empty_database_options() {
 }
 
 database_options fresh_database_options() {
-  return new_database(migrated_template());
+  const auto direct = new_database(migrated_template());
+  return is_pooled() ? pooler().options(direct.name) : direct;
 }
 
 database fresh_database() {
