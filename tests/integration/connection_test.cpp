@@ -182,6 +182,44 @@ TEST_F(connection_test, a_stale_plan_inside_a_transaction_is_an_error_and_heals_
   EXPECT_EQ(session->run(what).columns().size(), 2U);
 }
 
+// A pooler's other client, or native code, may have taken the name.
+TEST_F(connection_test, a_name_that_the_server_knows_already_is_prepared_anew) {
+  const auto session = connect();
+  session->command("PREPARE \"test.taken\" AS SELECT 2", soon());
+  const statement what{.name = "test.taken", .sql = "SELECT 1", .until = soon()};
+  EXPECT_EQ(session->run(what)[0][0].as<std::int32_t>(), 1);
+  session->command("DEALLOCATE ALL; PREPARE \"test.later\" AS SELECT 2", soon());
+  auto first = statement{.name = "test.later", .sql = "SELECT 1", .begin = "BEGIN"};
+  first.until = deadline::in(10s);
+  EXPECT_EQ(session->run(first)[0][0].as<std::int32_t>(), 1) << "parsed before BEGIN";
+}
+
+TEST_F(connection_test, a_taken_name_inside_a_transaction_may_be_retried_and_heals_after_it) {
+  const auto session = connect();
+  session->command("PREPARE \"test.taken\" AS SELECT 2", soon());
+  const statement what{.name = "test.taken", .sql = "SELECT 1", .until = soon()};
+  session->command("BEGIN", soon());
+  const auto e = caught<query_error>([&] { session->run(what); });
+  EXPECT_EQ(e.sqlstate(), "42P05");
+  EXPECT_TRUE(e.retryable());
+  EXPECT_TRUE(e.connection_usable());
+  session->command("ROLLBACK", soon());
+  EXPECT_EQ(session->run(what)[0][0].as<std::int32_t>(), 1);
+}
+
+TEST_F(connection_test, a_lost_statement_inside_a_transaction_may_be_retried_and_heals_after_it) {
+  const auto session = connect();
+  const statement what{.name = "test.kept", .sql = "SELECT 1", .until = soon()};
+  session->run(what);
+  session->command("BEGIN", soon());
+  session->command("DEALLOCATE ALL", soon());
+  const auto e = caught<query_error>([&] { session->run(what); });
+  EXPECT_EQ(e.sqlstate(), "26000");
+  EXPECT_TRUE(e.retryable());
+  session->command("ROLLBACK", soon());
+  EXPECT_EQ(session->run(what)[0][0].as<std::int32_t>(), 1);
+}
+
 // Deadlines
 
 constexpr std::string_view shown_limit =

@@ -47,6 +47,7 @@ const std::vector<std::string> names{"DATABASE_URL",
                                      "CACHE_TTL_SECONDS",
                                      "SOUNDHASH_DB_SCHEMA",
                                      "SOUNDHASH_DB_APPLICATION_NAME",
+                                     "SOUNDHASH_DB_POOLER",
                                      "SOUNDHASH_DB_SLOW_QUERY_MS",
                                      "SOUNDHASH_DB_REQUIRE_UTC",
                                      "SOUNDHASH_DB_CONNECT_TIMEOUT_MS",
@@ -85,6 +86,7 @@ std::string described(const database_options& all) {
       << "\nuser=" << all.user << "\npassword=" << all.password.reveal();
   for (const auto& [keyword, value] : all.parameters) out << "\n" << keyword << "=" << value;
   out << "\nschema=" << all.schema << "\napplication_name=" << all.application_name
+      << "\npooler=" << (all.pooler == pooler_mode::none ? "none" : "transaction")
       << "\nsize=" << limit(all.pool.size) << "\nmax_overflow=" << limit(all.pool.max_overflow)
       << "\nacquire_timeout=" << all.pool.acquire_timeout.count()
       << "\nrecycle=" << all.pool.recycle.count()
@@ -106,7 +108,7 @@ std::string described(const database_options& all) {
 
 const std::string documented_defaults =
     "host=localhost\nport=5432\nname=soundhash\nuser=\npassword=\nschema=public\n"
-    "application_name=soundhash-db\nsize=10\nmax_overflow=20\nacquire_timeout=30000\n"
+    "application_name=soundhash-db\npooler=none\nsize=10\nmax_overflow=20\nacquire_timeout=30000\n"
     "recycle=3600000\nconnect_timeout=5000\nfail_fast_after=1000\nrecent_use=500\n"
     "ping_after=30000\nmin_idle=0\nidle_timeout=0\nkeepalive=0\nleak_after=0\nmax_waiters="
     "10000\nstatement_timeout=30000\necho=0\nslow_query=100\n"
@@ -181,6 +183,8 @@ const accepted_case accepted_cases[] = {
     {"SOUNDHASH_DB_SLOW_QUERY_MS", "86400000", "slow_query=86400000"},
     {"SOUNDHASH_DB_CONNECT_TIMEOUT_MS", "1", "connect_timeout=1"},
     {"SOUNDHASH_DB_CONNECT_TIMEOUT_MS", "3600000", "connect_timeout=3600000"},
+    {"SOUNDHASH_DB_POOLER", "transaction", "pooler=transaction"},
+    {"SOUNDHASH_DB_POOLER", " none\r", "pooler=none"},
     {"SOUNDHASH_DB_FAIL_FAST_MS", "0", "fail_fast_after=0"},
     {"SOUNDHASH_DB_FAIL_FAST_MS", "3600000", "fail_fast_after=3600000"},
     {"SOUNDHASH_DB_MIN_IDLE", "10", "min_idle=10"},
@@ -271,6 +275,8 @@ const refused_case refused_cases[] = {
     {"SOUNDHASH_DB_SLOW_QUERY_MS", "86400001", range + " of milliseconds, 1 to 86400000"},
     {"SOUNDHASH_DB_CONNECT_TIMEOUT_MS", "0", range + " of milliseconds, 1 to 3600000"},
     {"SOUNDHASH_DB_CONNECT_TIMEOUT_MS", "3600001", range + " of milliseconds, 1 to 3600000"},
+    {"SOUNDHASH_DB_POOLER", "session", "is no mode; accepted: none or transaction"},
+    {"SOUNDHASH_DB_POOLER", "true", "is no mode; accepted: none or transaction"},
     {"SOUNDHASH_DB_FAIL_FAST_MS", "-1", range + " of milliseconds, 0 to 3600000"},
     {"SOUNDHASH_DB_FAIL_FAST_MS", "3600001", range + " of milliseconds, 0 to 3600000"},
     {"SOUNDHASH_DB_MIN_IDLE", "-1", range + ", 0 to 10000"},
@@ -289,6 +295,16 @@ TEST(database_options, bad_values_are_named_with_the_accepted_form) {
     expected.append(": \"").append(value).append("\" ").append(rest);
     EXPECT_EQ(refusal_of({{name, value}}), expected);
   }
+}
+
+TEST(database_options, startup_options_do_not_go_through_a_pooler) {
+  auto options = database_options::from_url("postgresql://h/d?options=-c%20geqo%3Doff");
+  EXPECT_NO_THROW(options.validate());
+  options.pooler = pooler_mode::transaction;
+  EXPECT_EQ(
+      refusal([&] { options.validate(); }),
+      "parameters.options: cannot pass the pooler (SOUNDHASH_DB_POOLER); accepted: none; give "
+      "such settings to the role: ALTER ROLE … SET …");
 }
 
 TEST(database_options, foreign_text_is_escaped_and_cut_in_messages) {
