@@ -50,7 +50,8 @@ void require_suitable(const driver::connection& session, bool require_utc) {
 }
 
 /// Process numbers are below 2^22 on Linux and elsewhere (PID_MAX_LIMIT), and a pooler makes up 32
-/// random bits: so it costs nothing to suspect one, and only a suspicion costs a round trip.
+/// random bits: so it costs nothing to suspect one, and only a suspicion costs a round trip. One
+/// connection in a thousand looks innocent; the next one will not.
 bool looks_pooled(int backend_pid) {
   return backend_pid <= 0 || backend_pid > 4'194'304;
 }

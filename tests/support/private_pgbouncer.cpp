@@ -8,7 +8,9 @@
 #include <optional>
 #include <tuple>
 
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <soundhash/db/core/error.hpp>
@@ -32,6 +34,19 @@ std::filesystem::path find_program() {
     if (std::filesystem::exists(path)) return path;
   }
   throw config_error{"pgbouncer", "is not installed", "apt-get install pgbouncer"};
+}
+
+/// The file is there before anybody listens on it.
+bool accepts_connections(const std::filesystem::path& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.native().size() >= sizeof address.sun_path) return false;
+  path.native().copy(address.sun_path, sizeof address.sun_path - 1);
+  const int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const bool accepted =
+      connect(probe, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+  close(probe);
+  return accepted;
 }
 
 }  // namespace
@@ -76,7 +91,7 @@ struct private_pgbouncer::impl {
 
   void start() {
     const auto log = directory.path() / "log";
-    const auto socket = directory.path() / (".s.PGSQL." + std::to_string(socket_only_port));
+    const auto socket_path = directory.path() / (".s.PGSQL." + std::to_string(socket_only_port));
     program.emplace(testing::child_command{
         .arguments = {find_program().string(), (directory.path() / "pgbouncer.ini").string()},
         .environment = {"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC"},
@@ -84,8 +99,8 @@ struct private_pgbouncer::impl {
         .output = log,
         .user = user,
         .signal_when_orphaned = SIGKILL});
-    const auto listens = [&] { return std::filesystem::exists(socket) || program->wait_for(0ms); };
-    if (eventually(listens) && !program->wait_for(0ms)) return;
+    const auto started = [&] { return accepts_connections(socket_path) || program->wait_for(0ms); };
+    if (eventually(started) && !program->wait_for(0ms)) return;
     std::ifstream in{log};
     throw connection_error{
         "private PgBouncer did not start: " + std::string{std::istreambuf_iterator<char>{in}, {}},

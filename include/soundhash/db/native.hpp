@@ -26,7 +26,8 @@ using native_connection_type = pqxx::connection;
 #endif
 
 /// The libpqxx connection of a lease: configured, counted, and the pool's. Calls made on it are not
-/// timed, not counted as queries and have no deadline but the server's statement_timeout.
+/// timed, not counted as queries and have no deadline but the server's statement_timeout; behind a
+/// pooler (SOUNDHASH_DB_POOLER) that is the role's own, and nothing may outlive a transaction.
 /// Lifetime: that of the lease; do not close it.
 /// Thread safety: one thread at a time.
 inline native_connection_type& native(pooled_connection& lease) {
