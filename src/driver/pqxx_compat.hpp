@@ -70,8 +70,10 @@ inline pqxx::connection_base* public_face(native_connection& adopted) {
 
 using native_connection = pqxx::connection;
 
+/// `new` allocates before it takes the handle: whoever throws, the caller still owns the session.
 inline std::unique_ptr<native_connection> adopt(PGconn* session) {
-  return std::make_unique<pqxx::connection>(pqxx::connection::seize_raw_connection(session));
+  return std::unique_ptr<native_connection>{
+      new native_connection(pqxx::connection::seize_raw_connection(session))};
 }
 
 inline pqxx::connection* public_face(native_connection& adopted) {
