@@ -35,8 +35,9 @@ keyring_of() {
 use_proxies_of_apt() {
   local found
   found=$(apt-config shell http_proxy Acquire::http::Proxy https_proxy Acquire::https::Proxy)
+  set -a
   eval "$found"
-  export ${http_proxy:+http_proxy} ${https_proxy:+https_proxy}
+  set +a
 }
 
 make_root() {
