@@ -162,7 +162,8 @@ TEST_F(database_test, warm_up_refuses_a_server_whose_clock_is_not_utc) {
 }
 
 TEST_F(database_test, other_names_of_utc_are_utc) {
-  for (const std::string zone : {"Etc/UTC", "GMT", "Zulu"}) {
+  // Zulu and Universal are in a package of their own on Debian 13.
+  for (const std::string zone : {"Etc/UTC", "GMT", "Etc/UCT"}) {
     test::execute(options_, "ALTER DATABASE " + options_.name + " SET timezone = '" + zone + "'");
     database::open(options_).warm_up();
   }
