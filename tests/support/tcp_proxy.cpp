@@ -3,91 +3,36 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <cerrno>
-#include <cstring>
+#include <cstdint>
 #include <list>
 #include <mutex>
-#include <string_view>
+#include <optional>
+#include <set>
 #include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
+
+#include "support/link.hpp"
+#include "support/sockets.hpp"
 
 namespace soundhash::db::test {
 namespace {
 
-class descriptor {
- public:
-  explicit descriptor(int fd) : fd_{fd} {
-    if (fd < 0) throw std::system_error{errno, std::generic_category(), "tcp_proxy"};
-  }
-  descriptor(descriptor&& other) noexcept : fd_{std::exchange(other.fd_, -1)} {}
-  descriptor& operator=(descriptor&&) = delete;
-  ~descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  [[nodiscard]] int get() const noexcept { return fd_; }
+constexpr std::array both{direction::to_server, direction::to_client};
 
- private:
-  int fd_;
-};
-
-void require(int status) {
-  if (status != 0) throw std::system_error{errno, std::generic_category(), "tcp_proxy"};
-}
-
-descriptor listen_on_loopback(std::uint16_t& port) {
-  descriptor listener{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  auto* const generic = reinterpret_cast<sockaddr*>(&address);
-  require(::bind(listener.get(), generic, size));
-  require(::listen(listener.get(), 64));
-  require(::getsockname(listener.get(), generic, &size));
-  port = ntohs(address.sin_port);
-  return listener;
-}
-
-descriptor connect_to(const std::string& path) {
-  descriptor server{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::strncpy(address.sun_path, path.c_str(), sizeof address.sun_path - 1);
-  require(::connect(server.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address));
-  return server;
-}
-
-bool send_all(int to, std::string_view data) {
-  while (!data.empty()) {
-    const auto sent = ::send(to, data.data(), data.size(), MSG_NOSIGNAL);
-    if (sent <= 0) return false;
-    data.remove_prefix(static_cast<std::size_t>(sent));
-  }
-  return true;
+std::size_t index(direction way) {
+  return static_cast<std::size_t>(way);
 }
 
 }  // namespace
 
 struct tcp_proxy::impl {
-  struct link {
-    descriptor client;
-    descriptor server;
-    bool asked = false;
-    bool loses_answer = false;
-    bool dead = false;
-  };
-  enum class loss { none, request, answer };
-
   explicit impl(database_options upstream)
       : reached{std::move(upstream)},
         listener{listen_on_loopback(port)},
@@ -108,15 +53,17 @@ struct tcp_proxy::impl {
   void serve() {
     while (!ending) {
       auto watched = wanted();
-      ::poll(watched.data(), watched.size(), -1);
+      ::poll(watched.data(), watched.size(), patience());
       const std::lock_guard lock{mutex};
       if (watched[1].revents != 0) clear_wakeup();
       auto at = watched.begin() + 2;
       for (auto& each : links) {
-        if ((at++)->revents != 0) pass_request(each);
-        if ((at++)->revents != 0) pass_answer(each);
+        for (const auto way : both) {
+          if ((at++)->revents != 0 && each.source(way) >= 0) pass(each, way);
+        }
+        each.send_due();
       }
-      links.remove_if([](const link& each) { return each.dead; });
+      links.remove_if([](const link& each) { return each.over(); });
       if (watched[0].revents != 0) accept_one();
     }
   }
@@ -126,10 +73,17 @@ struct tcp_proxy::impl {
     if (std::exchange(cutting, false)) links.clear();
     std::vector<pollfd> watched{{listener.get(), POLLIN, 0}, {waker.get(), POLLIN, 0}};
     for (const auto& each : links) {
-      watched.push_back({each.client.get(), POLLIN, 0});
-      watched.push_back({each.server.get(), POLLIN, 0});
+      for (const auto way : both) watched.push_back({each.source(way), POLLIN, 0});
     }
     return watched;
+  }
+
+  /// Milliseconds until delayed bytes are due; -1: none are.
+  int patience() const {
+    deadline next;
+    for (const auto& each : links) next = std::min(next, each.next_due());
+    if (next.is_never()) return -1;
+    return static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(next.remaining()).count());
   }
 
   void clear_wakeup() const {
@@ -141,53 +95,53 @@ struct tcp_proxy::impl {
   void accept_one() {
     descriptor client{::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC)};
     try {
-      auto server = connect_to(reached.host + "/.s.PGSQL." + std::to_string(reached.port));
-      links.push_back({std::move(client), std::move(server)});
+      links.emplace_back(std::move(client), connect_to(reached));
     } catch (const std::system_error&) {
       return;
     }
+    if (armed && armed->trigger.empty()) hand_fault_to(links.back(), 0);
   }
 
-  std::string_view read_some(link& each, int from) {
-    const auto got = ::recv(from, buffer.data(), buffer.size(), 0);
-    if (got <= 0) each.dead = true;
-    return {buffer.data(), got <= 0 ? 0 : static_cast<std::size_t>(got)};
+  void hand_fault_to(link& each, std::size_t before_trigger) {
+    if (armed->on == direction::to_server) armed->after += before_trigger;
+    each.expect(*armed);
+    armed.reset();
   }
 
-  void pass_request(link& each) {
-    const auto data = read_some(each, each.client.get());
-    if (armed != loss::none && data.find(trigger) != std::string_view::npos) {
-      each.loses_answer = armed == loss::answer;
-      each.dead = armed == loss::request;
-      armed = loss::none;
+  void pass(link& each, direction way) {
+    const auto got = ::recv(each.source(way), buffer.data(), buffer.size(), 0);
+    if (got <= 0) return each.hung_up(way);
+    std::string data{buffer.data(), static_cast<std::size_t>(got)};
+    records[index(way)] += data;
+    if (way == direction::to_client) {
+      trips += static_cast<int>(asking.erase(&each));
+    } else {
+      asking.insert(&each);
+      look_for_trigger(each, data);
     }
-    if (each.dead || !send_all(each.server.get(), data)) each.dead = true;
-    each.asked = true;
+    if (each.arrived(way, std::move(data), paces[index(way)])) ++strikes;
   }
 
-  void pass_answer(link& each) {
-    const auto data = read_some(each, each.server.get());
-    if (std::exchange(each.asked, false)) ++trips;
-    if (each.loses_answer || each.dead || !send_all(each.client.get(), data)) each.dead = true;
-  }
-
-  void arm(loss what, const std::string& text) {
-    const std::lock_guard lock{mutex};
-    armed = what;
-    trigger = text;
+  void look_for_trigger(link& each, const std::string& data) {
+    if (!armed || armed->trigger.empty()) return;
+    const auto found = data.find(armed->trigger);
+    if (found != std::string::npos) hand_fault_to(each, found);
   }
 
   database_options reached;
   std::uint16_t port = 0;
   descriptor listener;
   descriptor waker;
-  std::mutex mutex;
+  mutable std::mutex mutex;
   std::list<link> links;
-  loss armed = loss::none;
-  std::string trigger;
+  std::set<const link*> asking;  ///< sent something last and have no answer yet
+  std::optional<link_fault> armed;
+  std::array<pace, 2> paces;
+  std::array<std::string, 2> records;
   bool cutting = false;
   std::atomic<bool> ending{false};
   std::atomic<int> trips{0};
+  std::atomic<int> strikes{0};
   std::array<char, 65'536> buffer{};
   std::thread worker;  // last: it uses all the others
 };
@@ -203,11 +157,19 @@ database_options tcp_proxy::options() const {
   return by_link;
 }
 
+void tcp_proxy::arm(const link_fault& fault) {
+  const std::lock_guard lock{state_->mutex};
+  state_->armed = fault;
+}
+int tcp_proxy::struck() const {
+  return state_->strikes;
+}
+
 void tcp_proxy::lose_request(const std::string& text) {
-  state_->arm(impl::loss::request, text);
+  arm({.on = direction::to_server, .trigger = text});
 }
 void tcp_proxy::lose_answer(const std::string& text) {
-  state_->arm(impl::loss::answer, text);
+  arm({.on = direction::to_client, .trigger = text});
 }
 void tcp_proxy::cut() {
   {
@@ -216,6 +178,21 @@ void tcp_proxy::cut() {
   }
   state_->wake();
 }
+
+void tcp_proxy::set_pace(direction way, const pace& speed) {
+  const std::lock_guard lock{state_->mutex};
+  state_->paces[index(way)] = speed;
+}
+
+void tcp_proxy::record_anew() {
+  const std::lock_guard lock{state_->mutex};
+  state_->records = {};
+}
+std::string tcp_proxy::recorded(direction way) const {
+  const std::lock_guard lock{state_->mutex};
+  return state_->records[index(way)];
+}
+
 int tcp_proxy::round_trips() const {
   return state_->trips;
 }
