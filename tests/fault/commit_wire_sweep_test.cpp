@@ -1,8 +1,11 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <cstdint>
 #include <cstdlib>
+#include <functional>
+#include <future>
 #include <iostream>
 #include <memory>
 #include <mutex>
@@ -20,6 +23,7 @@
 
 #include <soundhash/db/core/error.hpp>
 #include <soundhash/db/database.hpp>
+#include <soundhash/db/testing/private_postgres.hpp>
 
 #include "support/caught.hpp"
 #include "support/eventually.hpp"
@@ -37,11 +41,18 @@ using test::caught;
 using test::direction;
 using test::effect;
 using test::link_fault;
+using ::testing::AllOf;
 using ::testing::EndsWith;
+using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
 constexpr query insert{"sweep.insert", "INSERT INTO ids (id) VALUES ($1)"};
 constexpr query read{"sweep.read", "SELECT 1", access::read_only};
+constexpr query divide{"sweep.divide", "SELECT 1 / $1::int", access::read_only};
+constexpr query count_all{"sweep.count", "SELECT count(*) FROM ids", access::read_only};
+constexpr query insert_and_wait{
+    "sweep.wait",
+    "INSERT INTO ids SELECT $1::int FROM set_config('synchronous_commit', 'on', true)"};
 
 const std::string commit_message{
     "Q\0\0\0\x0b"
@@ -78,6 +89,15 @@ void write_in_transaction(database& db, int id, deadline until) {
 /// The connection has not prepared the statement: two round trips, and the first changes nothing.
 void write_alone(database& db, int id, deadline until) {
   db.execute(insert, {id}, {.until = until, .stop = {}});
+}
+
+void write_and_wait_in_transaction(database& db, int id, deadline until) {
+  db.with_transaction({.until = until, .track_outcome = true},
+                      [&](transaction& tx) { tx.execute(insert_and_wait, {id}); });
+}
+
+void write_and_wait(database& db, int id, deadline until) {
+  db.execute(insert_and_wait, {id}, {.until = until, .stop = {}});
 }
 
 outcome verdict_of(write run, database& db, int id, std::chrono::milliseconds limit) {
@@ -128,17 +148,32 @@ class observed_link {
 
   /// True when the row is there after all sessions of this link are gone.
   bool finds(int id) {
-    EXPECT_TRUE(test::eventually([&] {
-      proxy_.cut();
-      return ask("SELECT count(*)::text FROM pg_stat_activity WHERE application_name = '" + name_ +
-                 "'") == "0\n";
-    })) << "sessions of "
-        << name_ << " stay";
-    return ask("SELECT count(*)::text FROM ids WHERE id = " + std::to_string(id)) == "1\n";
+    wait_for_sessions_to_end();
+    const params values{id};
+    return !ask("observer.row", "SELECT id FROM ids WHERE id = $1", values).empty();
   }
 
  private:
-  std::string ask(const std::string& sql) { return test::query_text(*observer_, sql); }
+  /// Looking at processes is cheap, asking the server is not.
+  void wait_for_sessions_to_end() {
+    const params values{name_};
+    EXPECT_TRUE(test::eventually([&] {
+      proxy_.cut();
+      const auto left = ask("observer.sessions",
+                            "SELECT pid FROM pg_stat_activity WHERE application_name = $1", values);
+      for (std::size_t i = 0; i < left.size(); ++i) {
+        const auto pid = left[i][0].as<std::int32_t>();
+        EXPECT_TRUE(test::eventually([&] { return ::kill(pid, 0) != 0; })) << "session " << pid;
+      }
+      return left.empty();
+    })) << "sessions of "
+        << name_ << " stay";
+  }
+
+  result ask(std::string_view name, std::string_view sql, const params& values) {
+    return observer_->run(
+        {.name = name, .sql = sql, .values = &values, .until = deadline::in(30s)});
+  }
 
   std::unique_ptr<driver::connection> observer_;
   test::tcp_proxy proxy_;
@@ -165,7 +200,16 @@ std::chrono::milliseconds limit_for(effect what) {
 struct exchange {
   std::string request;
   std::string answer;
+  /// What only prepares the statement. A cut in there costs two connections and stores nothing or
+  /// is tried again, so a short run has each byte once, with one of the ends.
+  std::size_t prepared_request = 0;
+  std::size_t prepared_answer = 0;
 };
+
+/// All combinations, again and again, instead of each once.
+bool full() {
+  return std::getenv("SOUNDHASH_DB_TEST_FULL") != nullptr;
+}
 
 class commit_wire_sweep : public ::testing::Test {
  protected:
@@ -186,12 +230,14 @@ class commit_wire_sweep : public ::testing::Test {
   }
 
   static void add_positions(const exchange& bytes, effect what, std::vector<position>& to) {
-    for (std::size_t k = 0; k <= bytes.request.size(); ++k) {
-      to.push_back({direction::to_server, k, what});
-    }
-    for (std::size_t k = 0; k <= bytes.answer.size(); ++k) {
-      to.push_back({direction::to_client, k, what});
-    }
+    const auto add = [&](direction on, std::size_t size, std::size_t every_from) {
+      for (std::size_t k = 0; k <= size; ++k) {
+        const bool thinned_out = !full() && k < every_from && k % 3 != static_cast<unsigned>(what);
+        if (!thinned_out) to.push_back({on, k, what});
+      }
+    };
+    add(direction::to_server, bytes.request.size(), bytes.prepared_request);
+    add(direction::to_client, bytes.answer.size(), bytes.prepared_answer);
   }
 
   /// One run; false when the fault had not come before the deadline.
@@ -290,11 +336,6 @@ class commit_wire_sweep : public ::testing::Test {
   tally tally_;
 };
 
-/// How often each position is tried.
-int rounds(int in_full) {
-  return std::getenv("SOUNDHASH_DB_TEST_FULL") == nullptr ? 1 : in_full;
-}
-
 class around_commit : public commit_wire_sweep {
  protected:
   void expect_row(const position& at, bool found, const outcome& seen) override {
@@ -319,7 +360,7 @@ TEST_F(around_commit, every_byte) {
   answer_size_ = commit.answer.size();
 
   std::vector<position> positions;
-  for (int round = 0; round < rounds(20); ++round) {
+  for (int round = 0; round < (full() ? 10 : 1); ++round) {
     for (const auto what : {effect::fin, effect::rst, effect::silence}) {
       add_positions(commit, what, positions);
     }
@@ -332,21 +373,183 @@ TEST_F(around_commit, every_byte) {
 using autocommit = commit_wire_sweep;
 
 TEST_F(autocommit, every_byte) {
+  const std::string ready{"Z\0\0\0\x05I", 6};
   std::vector<position> positions;
   std::string trigger;
   for (const auto what : {effect::fin, effect::rst, effect::silence}) {
-    const auto all = recorded(write_alone, limit_for(what));
-    ASSERT_NE(all.request.find(insert.sql()), std::string::npos);
-    ASSERT_NE(all.answer.find("INSERT 0 1"), std::string::npos);
-    ASSERT_EQ(all.answer.substr(all.answer.size() - 6), (std::string{"Z\0\0\0\x05I", 6}));
+    auto all = recorded(write_alone, limit_for(what));
     trigger = all.request.substr(0, 24);
-    for (int round = 0; round < rounds(2); ++round) add_positions(all, what, positions);
+    all.prepared_request = all.request.find(trigger, 1);
+    all.prepared_answer = all.answer.find(ready) + ready.size();
+    ASSERT_THAT(all.request.substr(0, all.prepared_request), HasSubstr(insert.sql()));
+    ASSERT_THAT(all.request.substr(all.prepared_request), HasSubstr(insert.name()));
+    ASSERT_THAT(all.answer.substr(all.prepared_answer),
+                AllOf(HasSubstr("INSERT 0 1"), EndsWith(ready)));
+    add_positions(all, what, positions);
   }
   sweep(write_alone, trigger, positions);
   EXPECT_GT(tally_.stored, 0);
   EXPECT_GT(tally_.not_stored, 0);
   EXPECT_GT(tally_.in_doubt, 0);
   EXPECT_EQ(tally_.resolved, 0) << "nobody knows the transaction of such a write";
+}
+
+// The server itself ends COMMIT another way
+
+class commit_of_the_server : public ::testing::Test {
+ protected:
+  commit_of_the_server() { test::execute(options_, "CREATE TABLE ids (id int PRIMARY KEY)"); }
+
+  bool finds(int id) {
+    return test::query_text(options_, "SELECT count(*)::text FROM ids WHERE id = " +
+                                          std::to_string(id)) == "1\n";
+  }
+
+  database_options options_ = test::empty_database_options();
+  database db_ = database::open(options_);
+};
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"  // libpqxx 7 has another name for it
+
+/// libpqxx says that a row is stored, and the oracle of this file sees that it is not.
+TEST_F(commit_of_the_server, libpqxx_loses_a_row_silently_where_we_throw) {
+  pqxx::connection session{"host='" + options_.host + "' port=" + std::to_string(options_.port) +
+                           " dbname=" + options_.name + " user=" + options_.user};
+  pqxx::work work{session};
+  work.exec_params("INSERT INTO ids (id) VALUES ($1)", 1);
+  EXPECT_THROW(work.exec_params("SELECT 1 / $1::int", 0), pqxx::sql_error);
+  EXPECT_NO_THROW(work.commit());
+  EXPECT_FALSE(finds(1));
+
+  auto tx = db_.begin();
+  tx.execute(insert, {2});
+  EXPECT_THROW(tx.execute(divide, {0}), query_error);
+  EXPECT_EQ(caught<transaction_error>([&] { tx.commit(); }).code(), errc::rolled_back);
+  EXPECT_FALSE(finds(2));
+}
+
+#pragma GCC diagnostic pop
+
+TEST_F(commit_of_the_server, a_serialization_failure_at_commit_is_a_rollback) {
+  const transaction_options serializable{.isolation = isolation::serializable};
+  auto first = db_.begin(serializable);
+  auto second = db_.begin(serializable);
+  for (auto* tx : {&first, &second}) EXPECT_EQ(tx->one<std::int64_t>(count_all), 0);
+  first.execute(insert, {1});
+  second.execute(insert, {2});
+  first.commit();
+  const auto e = caught<transaction_error>([&] { second.commit(); });
+  EXPECT_EQ(e.code(), errc::serialization);
+  EXPECT_EQ(e.sqlstate(), "40001");
+  EXPECT_TRUE(e.connection_usable());
+  EXPECT_TRUE(finds(1));
+  EXPECT_FALSE(finds(2));
+}
+
+TEST_F(commit_of_the_server, a_foreign_key_that_fails_at_commit_is_a_rollback) {
+  test::execute(options_,
+                "ALTER TABLE ids ADD COLUMN parent int DEFAULT 0, ADD CONSTRAINT known_parent "
+                "FOREIGN KEY (parent) REFERENCES ids DEFERRABLE INITIALLY DEFERRED");
+  auto tx = db_.begin();
+  tx.execute(insert, {1});
+  const auto e = caught<constraint_violation>([&] { tx.commit(); });
+  EXPECT_EQ(e.kind(), constraint_kind::foreign_key);
+  EXPECT_EQ(e.constraint(), "known_parent");
+  EXPECT_FALSE(finds(1));
+}
+
+/// The commit record is on disk, but the answer waits for a standby that never comes: the moment
+/// in which the server stops existing for the client, and yet has stored the row.
+class between_flush_and_answer : public ::testing::TestWithParam<write> {
+ protected:
+  between_flush_and_answer() {
+    test::execute(options_, "DROP TABLE IF EXISTS ids; CREATE TABLE ids (id int PRIMARY KEY)");
+    static_cast<void>(db_.one<std::int32_t>(read));
+  }
+
+  static testing::private_postgres& server() {
+    static testing::private_postgres started{
+        {.settings = {{"synchronous_standby_names", "nobody"}, {"synchronous_commit", "local"}}}};
+    return started;
+  }
+
+  /// Starts a write and does `act` to its session when it waits for the standby.
+  outcome disturbed(int id, const std::function<void(const std::string& pid)>& act) {
+    auto writing = std::async(std::launch::async,
+                              [&] { return verdict_of(GetParam(), db_, id, ending_limit); });
+    std::string pid;
+    EXPECT_TRUE(test::eventually([&] {
+      pid = test::query_text(options_,
+                             "SELECT pid::text FROM pg_stat_activity WHERE wait_event = 'SyncRep'");
+      return !pid.empty();
+    }));
+    act(pid);
+    return writing.get();
+  }
+
+  bool finds(int id) {
+    std::string count;
+    EXPECT_TRUE(test::eventually([&] {
+      try {
+        count = test::query_text(options_,
+                                 "SELECT count(*)::text FROM ids WHERE id = " + std::to_string(id));
+      } catch (const connection_error&) {
+      }
+      return !count.empty();
+    })) << "the server did not come back";
+    return count == "1\n";
+  }
+
+  void expect_committed_in_doubt(const outcome& seen, int id) {
+    EXPECT_EQ(seen.said, verdict::in_doubt) << seen.message;
+    EXPECT_TRUE(finds(id));
+    const bool tracked = GetParam() == write_and_wait_in_transaction;
+    ASSERT_TRUE(seen.doubt);
+    EXPECT_EQ(seen.doubt->resolve(10s),
+              tracked ? commit_outcome::committed : commit_outcome::unknown);
+  }
+
+  database_options options_ = server().options();
+  database db_ = database::open(options_);
+};
+
+INSTANTIATE_TEST_SUITE_P(fault, between_flush_and_answer,
+                         ::testing::Values(write_and_wait_in_transaction, write_and_wait),
+                         [](const auto& tested) {
+                           return tested.param == write_and_wait ? "alone" : "transaction";
+                         });
+
+TEST_P(between_flush_and_answer, a_killed_backend_leaves_a_doubt_that_resolves_to_committed) {
+  const auto seen = disturbed(1, [](const std::string& pid) { ::kill(std::stoi(pid), SIGKILL); });
+  expect_committed_in_doubt(seen, 1);
+}
+
+TEST_P(between_flush_and_answer, a_terminated_backend_leaves_a_doubt_that_resolves_to_committed) {
+  const auto seen = disturbed(1, [&](const std::string& pid) {
+    test::execute(options_, "SELECT pg_terminate_backend(" + pid + ")");
+  });
+  expect_committed_in_doubt(seen, 1);
+}
+
+TEST_P(between_flush_and_answer, a_cancelled_wait_is_a_commit) {
+  const auto seen = disturbed(1, [&](const std::string& pid) {
+    test::execute(options_, "SELECT pg_cancel_backend(" + pid + ")");
+  });
+  EXPECT_EQ(seen.said, verdict::stored) << seen.message;
+  EXPECT_TRUE(finds(1));
+}
+
+TEST_P(between_flush_and_answer, a_deadline_in_the_wait_leaves_a_doubt) {
+  const auto seen = verdict_of(GetParam(), db_, 1, silence_limit);
+  EXPECT_LE(seen.excess, tolerance);
+  ASSERT_TRUE(seen.doubt) << seen.message;
+  EXPECT_EQ(seen.doubt->resolve(50ms), commit_outcome::unknown) << "nobody sees the row yet";
+  test::execute(options_,
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE wait_event = 'SyncRep'");
+  EXPECT_TRUE(test::eventually([&] { return finds(1); }));
+  expect_committed_in_doubt(seen, 1);
 }
 
 }  // namespace
