@@ -275,7 +275,7 @@ class commit_wire_sweep : public ::testing::Test {
     std::vector<commit_outcome> answers;
     if (!seen.doubt) return answers;
     if (what == effect::silence) {
-      answers.push_back(seen.doubt->resolve(20ms));
+      answers.push_back(seen.doubt->resolve(200ms));
       link.proxy().cut();
     }
     answers.push_back(seen.doubt->resolve(5s));
@@ -544,7 +544,7 @@ TEST_P(between_flush_and_answer, a_deadline_in_the_wait_leaves_a_doubt) {
   const auto seen = verdict_of(GetParam(), db_, 1, silence_limit);
   EXPECT_LE(seen.excess, tolerance);
   ASSERT_TRUE(seen.doubt) << seen.message;
-  EXPECT_EQ(seen.doubt->resolve(50ms), commit_outcome::unknown) << "nobody sees the row yet";
+  EXPECT_EQ(seen.doubt->resolve(1s), commit_outcome::unknown) << "nobody sees the row yet";
   test::execute(options_,
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE wait_event = 'SyncRep'");
