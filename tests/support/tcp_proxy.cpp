@@ -138,10 +138,10 @@ struct tcp_proxy::impl {
   std::optional<link_fault> armed;
   std::array<pace, 2> paces;
   std::array<std::string, 2> records;
+  int strikes = 0;
   bool cutting = false;
   std::atomic<bool> ending{false};
   std::atomic<int> trips{0};
-  std::atomic<int> strikes{0};
   std::array<char, 65'536> buffer{};
   std::thread worker;  // last: it uses all the others
 };
@@ -162,6 +162,8 @@ void tcp_proxy::arm(const link_fault& fault) {
   state_->armed = fault;
 }
 int tcp_proxy::struck() const {
+  // What has struck is counted under the same lock, so whoever felt it sees it counted.
+  const std::lock_guard lock{state_->mutex};
   return state_->strikes;
 }
 
