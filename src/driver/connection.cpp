@@ -93,6 +93,13 @@ struct connection::impl {
 
   // --- errors --------------------------------------------------------------------------------
 
+  /// A transaction that was declared read-only is refused writes by every server.
+  void note_begin(std::string_view begin) {
+    if (in_transaction) return;
+    declared_read_only =
+        begin.starts_with("BEGIN") && begin.find(" READ ONLY") != std::string_view::npos;
+  }
+
   bool is_demoted() const {
     return parameter("in_hot_standby") == "on" ||
            parameter("default_transaction_read_only") == "on";
@@ -109,7 +116,7 @@ struct connection::impl {
     if (reply.failed) {
       const auto failed = server_error::from(reply.failed.get(), what.sql);
       if (failed.ends_session()) throw_ended(failed, reply, what, how_far);
-      context.demoted = is_demoted();
+      context.demoted = !declared_read_only && is_demoted();
       if (context.demoted && failed.sqlstate == sqlstate::read_only_sql_transaction) wire.abort();
       throw_server_error(failed, context);
     }
@@ -300,6 +307,7 @@ struct connection::impl {
     const stop_signal stop{what.stop};
     const wait_limits limits{what.until, stop};
     in_transaction = status() != transaction_status::idle;
+    note_begin(what.begin);
     if (!in_transaction) forget_stale(limits);
     auto reply = pooled || what.name.empty() ? run_unnamed(what, limits, cost)
                                              : run_prepared(what, limits, cost);
@@ -313,6 +321,7 @@ struct connection::impl {
     const stop_signal no_stop{{}};
     const wait_limits limits{until, no_stop};
     in_transaction = status() != transaction_status::idle;
+    note_begin(sql);
     const statement what{.name = {}, .sql = sql};
     const auto started = clock::now();
     if (PQsendQuery(raw(), text.c_str()) == 0) wire.throw_lost({}, sent::no, {}, wire.message());
@@ -356,6 +365,7 @@ struct connection::impl {
   statement_cache statements;
   statement_context last_context;
   bool in_transaction = false;
+  bool declared_read_only = false;  ///< the transaction that was begun last
 };
 
 std::unique_ptr<connection> connection::open(const conninfo& where, deadline until) {

@@ -253,6 +253,21 @@ TEST_F(transaction_test, read_only_refuses_writes) {
   EXPECT_EQ(e.sqlstate(), "25006");
 }
 
+TEST_F(transaction_test, read_only_by_declaration_is_no_demoted_primary) {
+  test::execute(options_,
+                "ALTER DATABASE " + options_.name + " SET default_transaction_read_only = on");
+  for (const bool savepoint_first : {false, true}) {
+    auto tx = db_.begin({.read_only = true});
+    if (savepoint_first) tx.savepoint([](transaction&) {});
+    const auto e = caught<query_error>([&] { tx.execute(add, {1, 1}); });
+    EXPECT_EQ(e.sqlstate(), "25006");
+    EXPECT_TRUE(e.connection_usable());
+  }
+  auto tx = db_.begin();
+  const auto e = caught<connection_error>([&] { tx.execute(add, {1, 1}); });
+  EXPECT_EQ(e.code(), errc::demoted_primary);
+}
+
 TEST_F(transaction_test, refuses_options_that_exclude_each_other) {
   EXPECT_THROW(static_cast<void>(db_.begin({.deferrable = true})), invalid_argument);
   EXPECT_THROW(static_cast<void>(db_.begin({.attempts = 0})), invalid_argument);
