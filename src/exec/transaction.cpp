@@ -157,8 +157,12 @@ void transaction::impl::throw_in_doubt(const error& cause, const transaction_ide
 
 void transaction::impl::send_commit() {
   const auto tag = owner->observe_command("tx.commit", *lease, "COMMIT", limit({}));
+  if (tag == "COMMIT") return;
   // The server answers ROLLBACK, without an error, when the transaction had failed.
-  if (tag != "COMMIT") throw_rolled_back("the server answered COMMIT with " + sanitize(tag, 32));
+  if (tag == "ROLLBACK") throw_rolled_back("the server answered COMMIT with ROLLBACK");
+  lease->abort();  // what else comes is not the server's answer, and says nothing
+  throw connection_error{"the answer to COMMIT is \"" + sanitize(tag, 32) + "\"",
+                         {.code = errc::lost, .sent = sent::maybe, .connection_usable = false}};
 }
 
 /// COMMIT did not happen for certain. What may run again keeps its type, and so does what names a
