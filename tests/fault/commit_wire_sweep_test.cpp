@@ -44,7 +44,6 @@ using test::link_fault;
 using ::testing::AllOf;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
-using ::testing::StartsWith;
 
 constexpr query insert{"sweep.insert", "INSERT INTO ids (id) VALUES ($1)"};
 constexpr query read{"sweep.read", "SELECT 1", access::read_only};
@@ -63,11 +62,14 @@ constexpr std::string_view commit_tag{
     "COMMIT\0",
     12};
 
-/// A silent link is given up after this time; one that ends tells so at once.
+/// A link that falls silent, or lost the thread, is given up after this time; one that ends tells
+/// so at once.
 constexpr auto silence_limit = 500ms;
 constexpr auto ending_limit = 9s;
 /// The library promises 250 ms; the machine of a test may be busy.
 constexpr auto tolerance = 2s;
+
+const std::string ready{"Z\0\0\0\x05I", 6};
 
 enum class verdict : std::uint8_t { stored, not_stored, in_doubt };
 
@@ -114,16 +116,17 @@ outcome verdict_of(write run, database& db, int id, std::chrono::milliseconds li
   return seen;
 }
 
-/// Where and how one link ends.
+/// Where and how one link ends or lies.
 struct position {
   direction on;
   std::size_t after;
   effect what;
+  unsigned bit = 0;
 };
 
 std::ostream& operator<<(std::ostream& out, const position& at) {
-  constexpr const char* names[] = {"FIN", "RST", "silence"};
-  return out << names[static_cast<int>(at.what)] << " after byte " << at.after
+  constexpr const char* names[] = {"FIN", "RST", "silence", "flipped bit"};
+  return out << names[static_cast<int>(at.what)] << " " << at.bit << " after byte " << at.after
              << (at.on == direction::to_server ? " of the request" : " of the answer");
 }
 
@@ -193,7 +196,8 @@ struct tally {
 };
 
 std::chrono::milliseconds limit_for(effect what) {
-  return what == effect::silence ? std::chrono::milliseconds{silence_limit} : ending_limit;
+  const bool ends = what == effect::fin || what == effect::rst;
+  return ends ? std::chrono::milliseconds{ending_limit} : silence_limit;
 }
 
 /// What is sent and answered when nothing fails.
@@ -245,7 +249,8 @@ class commit_wire_sweep : public ::testing::Test {
     link.make_ready();
     const int id = next_id();
     const auto before = link.proxy().struck();
-    link.proxy().arm({.what = at.what, .on = at.on, .after = at.after, .trigger = trigger});
+    link.proxy().arm(
+        {.what = at.what, .on = at.on, .after = at.after, .trigger = trigger, .bit = at.bit});
     const auto seen = verdict_of(run, link.db(), id, limit_for(at.what));
     const bool struck = link.proxy().struck() != before;
     const auto answers = resolve(link, seen, at.what);
@@ -336,9 +341,19 @@ class commit_wire_sweep : public ::testing::Test {
   tally tally_;
 };
 
+/// All bits of all bytes from `from` on; in a short run one of each byte.
+void add_flips(direction on, std::size_t from, std::size_t size, std::vector<position>& to) {
+  for (std::size_t k = from; k < size; ++k) {
+    for (unsigned bit = 0; bit < 8; ++bit) {
+      if (full() || bit == 5 * k % 8) to.push_back({on, k, effect::flip, bit});
+    }
+  }
+}
+
 class around_commit : public commit_wire_sweep {
  protected:
   void expect_row(const position& at, bool found, const outcome& seen) override {
+    if (at.what == effect::flip) return;  // other commands and other answers, each with its truth
     const bool arrived = at.on == direction::to_client || at.after == commit_message.size();
     EXPECT_EQ(found, arrived) << at;
     EXPECT_NE(seen.said, verdict::not_stored) << "COMMIT was under way at " << at;
@@ -346,19 +361,23 @@ class around_commit : public commit_wire_sweep {
     if (answered && at.what == effect::rst) return;  // it may take back what was not read
     EXPECT_EQ(seen.said, answered ? verdict::stored : verdict::in_doubt) << at;
   }
+  /// What the sweep is about, from a run without a fault.
+  exchange commit_exchange() {
+    const auto all = recorded(write_in_transaction, ending_limit);
+    const auto answer_from = all.answer.rfind(commit_tag);
+    EXPECT_THAT(all.request, EndsWith(commit_message));
+    EXPECT_NE(answer_from, std::string::npos);
+    exchange commit{commit_message, all.answer.substr(answer_from)};
+    EXPECT_EQ(commit.answer, std::string{commit_tag} + ready);
+    answer_size_ = commit.answer.size();
+    return commit;
+  }
+
   std::size_t answer_size_ = 0;
 };
 
 TEST_F(around_commit, every_byte) {
-  const auto all = recorded(write_in_transaction, ending_limit);
-  const auto answer_from = all.answer.rfind(commit_tag);
-  ASSERT_THAT(all.request, EndsWith(commit_message));
-  ASSERT_NE(answer_from, std::string::npos);
-  const exchange commit{commit_message, all.answer.substr(answer_from)};
-  ASSERT_THAT(commit.answer, StartsWith(commit_tag));
-  ASSERT_EQ(commit.answer.substr(commit_tag.size()), (std::string{"Z\0\0\0\x05I", 6}));
-  answer_size_ = commit.answer.size();
-
+  const auto commit = commit_exchange();
   std::vector<position> positions;
   for (int round = 0; round < (full() ? 10 : 1); ++round) {
     for (const auto what : {effect::fin, effect::rst, effect::silence}) {
@@ -370,10 +389,22 @@ TEST_F(around_commit, every_byte) {
   EXPECT_GE(tally_.resolved, tally_.in_doubt * 9 / 10);
 }
 
+TEST_F(around_commit, a_flipped_bit_makes_no_false_verdict) {
+  const auto commit = commit_exchange();
+  std::vector<position> positions;
+  add_flips(direction::to_server, 0, commit.request.size(), positions);
+  add_flips(direction::to_client, 0, commit.answer.size(), positions);
+  // The bits by which the tag becomes another message: the start of a COPY, a setting, a notice of
+  // somebody, or the greeting of a backend.
+  for (const unsigned bit : {1U, 2U, 3U, 4U}) {
+    positions.push_back({direction::to_client, 0, effect::flip, bit});
+  }
+  sweep(write_in_transaction, commit_message, positions);
+}
+
 using autocommit = commit_wire_sweep;
 
 TEST_F(autocommit, every_byte) {
-  const std::string ready{"Z\0\0\0\x05I", 6};
   std::vector<position> positions;
   std::string trigger;
   for (const auto what : {effect::fin, effect::rst, effect::silence}) {
@@ -392,6 +423,14 @@ TEST_F(autocommit, every_byte) {
   EXPECT_GT(tally_.not_stored, 0);
   EXPECT_GT(tally_.in_doubt, 0);
   EXPECT_EQ(tally_.resolved, 0) << "nobody knows the transaction of such a write";
+}
+
+TEST_F(autocommit, a_flipped_bit_in_the_answer_makes_no_false_verdict) {
+  const auto all = recorded(write_alone, silence_limit);
+  std::vector<position> positions;
+  add_flips(direction::to_client, all.answer.find(ready) + ready.size(), all.answer.size(),
+            positions);
+  sweep(write_alone, all.request.substr(0, 24), positions);
 }
 
 // The server itself ends COMMIT another way
