@@ -128,9 +128,10 @@ ratio_result measure_pool_cycle(const ratio_run& run, std::size_t threads) {
   deque_pool by_hand{handles};
   const auto before = db.pool_stats().acquired_at_once;
 
-  ratio_result row{.name = "pool_cycle_" + std::to_string(threads) + "t",
-                   .unit = "acquire + release",
-                   .baseline_name = "mutex + deque"};
+  ratio_result row;
+  row.name = "pool_cycle_" + std::to_string(threads) + "t";
+  row.unit = "acquire + release";
+  row.baseline_name = "mutex + deque";
   const auto ours = [&] {
     return time_threads(threads, cycles, [&](std::size_t) {
       for (std::size_t i = 0; i < each; ++i) {
@@ -163,8 +164,10 @@ ratio_result measure_pool_fairness(const ratio_run& run) {
   std::vector<handle> handles(fair_connections);
   waiting_pool by_hand{handles};
 
-  ratio_result row{
-      .name = "pool_fairness", .unit = "wait", .baseline_name = "mutex + condition variable"};
+  ratio_result row;
+  row.name = "pool_fairness";
+  row.unit = "wait";
+  row.baseline_name = "mutex + condition variable";
   const auto ours = [&] { return time_waits([&] { return db.acquire(); }); };
   const auto baseline = [&] {
     const auto release = [&](handle* held) { by_hand.release(held); };

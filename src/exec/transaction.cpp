@@ -104,8 +104,16 @@ void transaction::impl::run(const query& statement, const params& values, const 
     begun();
     throw;
   }
+  if (lease->status() == driver::transaction_status::idle) throw_ended_by(statement);
   begun();
   owner->deliver(event, *rows, consume);
+}
+
+/// The server would answer a later COMMIT with COMMIT, whatever had become of the transaction.
+void transaction::impl::throw_ended_by(const query& statement) {
+  finish(state::in_doubt);
+  throw invalid_argument{"query \"" + std::string{statement.name()} + "\"",
+                         "ended its transaction; use commit() and rollback() instead"};
 }
 
 /// A command of the transaction itself; BEGIN goes ahead when nothing was sent yet.

@@ -40,6 +40,7 @@ struct transaction::impl {
   void commit_open();
   void send_commit();
   [[noreturn]] void throw_not_committed(const error& cause);
+  [[noreturn]] void throw_ended_by(const query& statement);
   [[noreturn]] void throw_in_doubt(const error& cause, const transaction_identity& about,
                                    int backend_pid);
 

@@ -813,6 +813,18 @@ TEST_F(transaction_test, a_moved_transaction_is_held_by_the_thread_that_uses_it)
   EXPECT_EQ(waiting.get(), 2);
 }
 
+TEST_F(transaction_test, a_statement_that_ends_the_transaction_is_refused_as_such) {
+  constexpr query sql_rollback{"test.rollback", "ROLLBACK"};
+  auto db = database::open(options_);
+  auto tx = db.begin();
+  tx.execute(insert, {7, 7});
+  EXPECT_THROW(tx.execute(sql_rollback), invalid_argument);
+  EXPECT_THROW(tx.commit(), invalid_argument);  // and not "committed"
+  auto fresh = db.begin();
+  EXPECT_THROW(fresh.execute(sql_rollback), invalid_argument);
+  EXPECT_EQ(db.one<std::int64_t>(count_all), 2);
+}
+
 TEST_F(transaction_test, a_stale_plan_runs_the_body_again) {
   test::execute(options_, "CREATE TABLE changing (n int); INSERT INTO changing VALUES (1)");
   auto db = open_single();
