@@ -1,30 +1,15 @@
 #include "pool/fork_epoch.hpp"
 
-#include <atomic>
-
 #include <pthread.h>
 
 namespace soundhash::db {
-namespace {
 
-std::atomic<unsigned> forks{0};
+std::atomic<unsigned> fork_epoch::forks_{0};
 
-void count_fork() {
-  forks.fetch_add(1, std::memory_order_relaxed);
-}
-
-unsigned current() {
-  // Registered with the first pool; in a parent the counter never moves.
-  [[maybe_unused]] static const int registered = pthread_atfork(nullptr, nullptr, count_fork);
-  return forks.load(std::memory_order_relaxed);
-}
-
-}  // namespace
-
-fork_epoch::fork_epoch() : made_in_{current()} {}
-
-bool fork_epoch::crossed() const noexcept {
-  return forks.load(std::memory_order_relaxed) != made_in_;
+fork_epoch::fork_epoch() {
+  [[maybe_unused]] static const int registered =
+      pthread_atfork(nullptr, nullptr, [] { forks_.fetch_add(1, std::memory_order_relaxed); });
+  made_in_ = forks_.load(std::memory_order_relaxed);
 }
 
 }  // namespace soundhash::db

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <atomic>
+
 namespace soundhash::db {
 
 /// Notices that this process is the child of a fork() made after this object: the sockets and the
@@ -8,9 +10,12 @@ namespace soundhash::db {
 class fork_epoch {
  public:
   fork_epoch();
-  [[nodiscard]] bool crossed() const noexcept;
+  [[nodiscard]] bool crossed() const noexcept {
+    return forks_.load(std::memory_order_relaxed) != made_in_;
+  }
 
  private:
+  static std::atomic<unsigned> forks_;  // since the first object; in a parent it never moves
   unsigned made_in_;
 };
 

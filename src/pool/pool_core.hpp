@@ -336,7 +336,6 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
   }
 
   static slot_state after_use(const Connection& connection) noexcept {
-    if (!connection.usable()) return slot_state::closing;
     switch (connection.status()) {
       case driver::transaction_status::idle:
         return slot_state::ready;

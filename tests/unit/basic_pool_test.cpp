@@ -101,7 +101,9 @@ class fake_connection {
   fake_connection& operator=(const fake_connection&) = delete;
 
   bool usable() const noexcept { return usable_; }
-  transaction_status status() const noexcept { return status_; }
+  transaction_status status() const noexcept {
+    return usable_ ? status_ : transaction_status::unknown;
+  }
   bool quiet() const noexcept { return server_.quiet; }
   bool ping(deadline) noexcept {
     ++server_.pings;

@@ -79,7 +79,9 @@ class model_connection {
   model_connection& operator=(const model_connection&) = delete;
 
   bool usable() const noexcept { return usable_; }
-  transaction_status status() const noexcept { return status_; }
+  transaction_status status() const noexcept {
+    return usable_ ? status_ : transaction_status::unknown;
+  }
   bool quiet() const noexcept { return server_.quiet && !dead(); }
   bool ping(deadline) noexcept {
     server_.io();
