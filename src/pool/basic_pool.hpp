@@ -27,8 +27,8 @@
 
 namespace soundhash::db {
 
-/// What the pool needs of a connection; see driver::connection. Its status is unknown when it is not
-/// usable. The destructor closes.
+/// What the pool needs of a connection; see driver::connection. Its status is unknown when it is
+/// not usable. The destructor closes.
 template <class T>
 concept poolable = requires(T& connection, const T& seen, std::string_view sql, deadline until) {
   { seen.usable() }

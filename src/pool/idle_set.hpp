@@ -119,7 +119,9 @@ class idle_set {
 
   bool replace(std::uint64_t& seen, std::uint64_t wanted, std::memory_order order) noexcept {
     Threads::point();
-    return word_.compare_exchange_weak(seen, wanted, order, std::memory_order_relaxed);
+    const bool done = word_.compare_exchange_weak(seen, wanted, order, std::memory_order_relaxed);
+    Threads::point();
+    return done;
   }
 
   void erase_slow(Slot& place) noexcept {

@@ -20,7 +20,10 @@ class intrusive_list {
   [[nodiscard]] T* back() const noexcept { return back_; }
 
   void push_back(T& element) noexcept { link(back_, element, nullptr); }
-  void push_front(T& element) noexcept { link(nullptr, element, front_); }
+  /// `position` is in the list.
+  void insert_before(T& position, T& element) noexcept {
+    link(position.previous, element, &position);
+  }
 
   void erase(T& element) noexcept {
     (element.previous ? element.previous->next : front_) = element.next;

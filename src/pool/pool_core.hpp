@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
@@ -8,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <source_location>
 #include <stop_token>
@@ -46,6 +48,7 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
   using time_point = typename Clock::time_point;
 
   static constexpr std::chrono::seconds ping_budget{2};
+  static constexpr std::chrono::milliseconds least_ping{100};
   static constexpr std::chrono::seconds reset_budget{2};
   static constexpr std::chrono::seconds stop_grace{2};
 
@@ -84,8 +87,9 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
         if (place->check == health_check::none) return at_once(*place);
         return acquire_slowly(place, asked);
       }
-      const lock_type lock{state_.mutex};
-      state_.admit(*place, Clock::now());
+      const auto keep = this->shared_from_this();  // the slot holds the core no longer
+      give_back_slowly(*place, slot_state::ready);
+      return acquire_slowly(nullptr, asked);
     }
     return acquire_slowly(nullptr, asked);
   }
@@ -111,6 +115,7 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
 
   /// Cuts the session of this lease at that time, whatever its holder does meanwhile.
   void guard(slot_type& place, deadline until) {
+    require_own();
     const lock_type lock{state_.mutex};
     place.guarded = true;
     place.guard = until.is_never() ? time_point::max() : time_point{until.at().time_since_epoch()};
@@ -119,6 +124,7 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
   }
 
   void resize(std::optional<std::size_t> size, std::optional<std::size_t> overflow) {
+    require_own();
     const lock_type lock{state_.mutex};
     const auto now = Clock::now();
     state_.set_size(size, overflow);
@@ -127,6 +133,7 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
   }
 
   [[nodiscard]] pool_stats stats() const {
+    if (fork_.crossed()) return {};
     const lock_type lock{state_.mutex};
     return state_.snapshot();
   }
@@ -140,20 +147,24 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
   /// Keeps all of it for ever, unused: nothing of it may be closed or joined here.
   void abandon() noexcept { self_ = this->shared_from_this(); }
 
-  /// `cut`: leases that are left at the deadline lose their sessions.
+  /// `cut`: leases that are left at the deadline lose their sessions and are returned.
   std::vector<held_lease> close(deadline until, bool cut) {
     if (fork_.crossed()) return {};
     lock_type lock{state_.mutex};
     if (!state_.closed) begin_close();
     state_.changed.wait_until(lock, until.at(), [this] { return state_.slots.total() == 0; });
-    auto held = state_.still_lent(Clock::now());
-    if (cut) state_.cut_all_lent();
+    std::vector<held_lease> held;
+    if (cut) {
+      held = state_.still_lent(Clock::now());
+      state_.cut_all_lent();
+    }
     state_.stop(lock, std::max(until, deadline::in(stop_grace)));
     return held;
   }
 
   /// Does what is due by the clock. The timer calls it by itself.
   void run_due() {
+    require_own();
     lock_type lock{state_.mutex};
     run_due(lock, Clock::now());
   }
@@ -162,14 +173,13 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
   // Acquire
 
   grant at_once(slot_type& place) noexcept {
-    count_at_once(place);
+    count(place.lent_at_once);
     return {&place, {}};
   }
 
   /// Only the holder writes: no read-modify-write is needed.
-  static void count_at_once(slot_type& place) noexcept {
-    const auto before = place.lent_at_once.load(std::memory_order_relaxed);
-    place.lent_at_once.store(before + 1, std::memory_order_relaxed);
+  static void count(std::atomic<std::uint64_t>& of_slot) noexcept {
+    of_slot.store(of_slot.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   }
 
   grant acquire_slowly(slot_type* found, request& asked) {
@@ -182,11 +192,11 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
     bool served_before = false;
     if (!found) found = take_or_wait(asked, served_before, queued);
     while (!alive(*found, asked.until)) {
-      bury(*found, !asked.until.passed());
+      bury(*found, asked.until.remaining() >= least_ping);
       served_before = true;
       found = take_or_wait(asked, served_before, queued);
     }
-    if (!queued) count_at_once(*found);
+    count(queued ? found->lent_after_wait : found->lent_at_once);
     return {found, Clock::now() - entered};
   }
 
@@ -196,7 +206,7 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
     if (place.check == health_check::none) return true;
     if (place.check == health_check::look && connection.quiet()) return true;
     // A ping without time to answer would condemn a healthy connection.
-    if (until.passed()) return connection.quiet();
+    if (until.remaining() < least_ping) return connection.quiet();
     count_ping();
     return connection.ping(std::min(until, deadline::in(ping_budget))) && connection.usable();
   }
@@ -213,6 +223,7 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
     lock_type lock{state_.mutex};
     if (proven) state_.note_death(place, now);
     retire_or_close(lock, place, state_.stats.closed_broken, now);
+    lease_ended();
   }
 
   slot_type* take_or_wait(const request& asked, bool served_before, bool& queued) {
@@ -242,8 +253,7 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
       fail(lock, [this](const pool_stats& s) { throw db::nested(endpoint_, s); });
     }
     if (outages.declare_if_due(now)) state_.fail_waiters(outages.last());
-    const bool nothing_coming = state_.attempts.fresh(now) == 0 && !outages.may_connect(now);
-    if (outages.declared() && state_.slots.live() == 0 && nothing_coming) {
+    if (state_.hopeless(now)) {
       fail_with(lock, outages.last());
     }
     if (state_.queue.size() >= state_.options.max_waiters && !served_before) {
@@ -283,7 +293,6 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
     state_.stats.wait_time += Clock::now() - queued;
     switch (self.result) {
       case outcome::granted:
-        ++state_.stats.acquired_after_wait;
         return self.place;
       case outcome::failed:
         fail_with(lock, self.why);
@@ -352,6 +361,8 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
     const auto before = place.held.load(std::memory_order_relaxed);
     place.held.store(before + std::chrono::nanoseconds{span}.count(), std::memory_order_relaxed);
     place.last_used.store(now, std::memory_order_relaxed);
+    place.acquired.store(time_point::max(), std::memory_order_relaxed);
+    place.holder.store({}, std::memory_order_relaxed);
   }
 
   void give_back_slowly(slot_type& place, slot_state next) noexcept {
@@ -371,6 +382,11 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
     } else {
       state_.admit(place, now);
     }
+    lease_ended();
+  }
+
+  /// Under the mutex; the caller keeps the core alive.
+  void lease_ended() noexcept {
     if (!state_.closed) return;
     state_.changed.notify_all();
     if (state_.lent() == 0) self_.reset();
@@ -419,7 +435,7 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
       if (hooks_.on_connect) hooks_.on_connect(*opened);
       job.connection = std::move(opened);
     } catch (...) {
-      why = std::make_shared<const connect_failure>(describe(std::current_exception()));
+      why = cause_of(std::current_exception());
     }
     const auto now = Clock::now();
     lock_type lock{state_.mutex};
@@ -429,13 +445,24 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
     tell_outage(lock);
   }
 
+  cause cause_of(const std::exception_ptr& thrown) const noexcept {
+    try {
+      return std::make_shared<const connect_failure>(describe(thrown));
+    } catch (const std::bad_alloc&) {
+      return out_of_memory_;
+    }
+  }
+
   /// Unlocks and locks again when there is something to tell.
   void tell_outage(lock_type& lock) {
-    if (!state_.outage_changed() || !hooks_.on_outage) return;
-    const auto last = state_.outages.declared() ? state_.outages.last() : nullptr;
-    lock.unlock();
-    hooks_.on_outage(last.get());
-    lock.lock();
+    if (!hooks_.on_outage || std::exchange(telling_, true)) return;  // who tells, tells all
+    while (state_.outage_changed()) {
+      const auto last = state_.is_down() ? state_.outages.last() : nullptr;
+      lock.unlock();
+      hooks_.on_outage(last.get());
+      lock.lock();
+    }
+    telling_ = false;
   }
 
   void run_reset(slot_type& job) {
@@ -484,6 +511,7 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
     if (outages.declare_if_due(now)) state_.fail_waiters(outages.last());
     const auto leaks = state_.upkeep(now);
     state_.start_connects(now);
+    if (state_.hopeless(now)) state_.fail_waiters(outages.last());
     tell_outage(lock);
     if (leaks.empty() || !hooks_.on_leak) return;
     lock.unlock();
@@ -496,6 +524,9 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
   const connector connect_;
   const pool_hooks<Connection> hooks_;
   state_type state_;
+  const cause out_of_memory_ = std::make_shared<const connect_failure>(connect_failure{
+      errc::configuration, true, "out of memory", {}, std::make_exception_ptr(std::bad_alloc{})});
+  bool telling_ = false;             // somebody tells of an outage
   std::shared_ptr<pool_core> self_;  // from the end of the pool to that of its last lease
 };
 

@@ -22,7 +22,8 @@ struct pool_hooks {
   /// Every connection handed out, on the caller's thread; when it throws, the connection is closed
   /// and the caller gets the exception.
   std::function<void(Connection&)> on_acquire;
-  /// Every connection given back, on the caller's thread; when it throws, the connection is closed.
+  /// Every connection given back and not discarded, on the caller's thread; when it throws, the
+  /// connection is closed.
   std::function<void(Connection&)> on_release;
   /// A lease older than `leak_after`, once, on the pool's thread; must not throw.
   std::function<void(const held_lease&)> on_leak;

@@ -45,21 +45,25 @@ class pool_state {
 
   static constexpr std::chrono::seconds upkeep_interval{1};
   static constexpr std::chrono::seconds overflow_idle{5};
-  /// Half is left for closing.
-  static constexpr std::size_t most_workers = 2 * connect_attempts<Clock>::most;
+  static constexpr std::size_t most_workers = 4;
 
-  pool_state(const pool_options& wanted, std::uint64_t seed, std::function<void(slot_type&)> run,
+  /// Connects have threads of their own, so that nothing that hangs holds them back; `run` does the
+  /// jobs of both.
+  pool_state(const pool_options& wanted, std::uint64_t seed,
+             const std::function<void(slot_type&)>& run,
              std::function<void(lock_type&, time_point)> due)
       : options{wanted},
         condition{wanted},
         outages{wanted.fail_fast_after, seed},
         random_{seed},
-        workers_{mutex, most_workers, std::move(run)},
+        connectors_{mutex, connect_attempts<Clock>::most, run},
+        workers_{mutex, most_workers, run},
         timer_{mutex, std::move(due)} {
     set_size(wanted.size, wanted.max_overflow);
   }
 
   void belong_to(const std::weak_ptr<void>& owner) noexcept {
+    connectors_.belong_to(owner);
     workers_.belong_to(owner);
     timer_.belong_to(owner);
   }
@@ -84,7 +88,7 @@ class pool_state {
       if (std::uint64_t* const reason = reason_to_retire(*place, now)) {
         retire(*place, *reason, now);
       } else {
-        lend(*place, now, where, Threads::self());
+        lend(*place, Clock::coarse_now(), where, Threads::self());
         return place;
       }
     }
@@ -99,16 +103,22 @@ class pool_state {
     if (place.state != slot_state::ready) slots.move(place, slot_state::ready);
     waiter_type* const head = queue.front();
     if (!head) return idle.put(place);
-    lend(place, now, head->where, head->thread);
-    place.check = health_check::none;
+    // Only what waited for its end meanwhile, expired, can be unproven here.
+    const bool used_now = now - proven(place) <= options.recent_use;
+    lend(place, Clock::coarse_now(), head->where, head->thread);
+    if (used_now) place.check = health_check::none;
     head->place = &place;
     decide(*head, outcome::granted);
   }
 
   // The queue
 
-  void enqueue(waiter_type& who, bool first) noexcept {
-    first ? queue.push_front(who) : queue.push_back(who);
+  /// `served_before`: by a connection that turned out dead; then ahead of those who never were.
+  void enqueue(waiter_type& who, bool served_before) noexcept {
+    who.served_before = served_before;
+    waiter_type* behind = served_before ? queue.front() : nullptr;
+    while (behind && behind->served_before) behind = behind->next;
+    behind ? queue.insert_before(*behind, who) : queue.push_back(who);
     set_gate();
   }
 
@@ -162,7 +172,7 @@ class pool_state {
     set_gate();
     while (waiter_type* const head = queue.front()) decide(*head, outcome::closed);
     const auto queued = [](const slot_type& job) { return job.state == slot_state::connecting; };
-    while (slot_type* const job = workers_.withdraw(queued)) {
+    while (slot_type* const job = connectors_.withdraw(queued)) {
       attempts.ended(job->acquired.load(std::memory_order_relaxed));
       slots.move(*job, slot_state::free);
     }
@@ -173,6 +183,7 @@ class pool_state {
   void stop(lock_type& lock, deadline until) {
     stopped = true;
     timer_.stop(lock);
+    connectors_.stop(lock, until);
     workers_.stop(lock, until);
   }
 
@@ -198,7 +209,7 @@ class pool_state {
         idle.add(place);
         place.acquired.store(now, std::memory_order_relaxed);
         attempts.began(now);
-        workers_.submit(place);
+        connectors_.submit(place);
       }
     } catch (const std::bad_alloc&) {
       // Whatever frees capacity next tries again, and so does the upkeep.
@@ -211,6 +222,8 @@ class pool_state {
     ++stats.connects;
     stats.connect_time += now - began;
     outages.succeeded();
+    probe_ = false;
+    place.acquired.store(time_point::max(), std::memory_order_relaxed);
     place.generation = condition.generation();
     place.expires = expiry(now);
     place.last_used.store(now, std::memory_order_relaxed);
@@ -223,13 +236,19 @@ class pool_state {
     ++stats.connect_failures;
     vacate(place);
     outages.failed(now, began, slots.live() > 0, why);
-    if (!why->transient || (outages.declared() && slots.live() == 0)) fail_waiters(why);
+    if (!why->transient || is_down()) fail_waiters(why);
   }
 
   void set_size(std::optional<std::size_t> size, std::optional<std::size_t> overflow) noexcept {
     options.size = size;
     options.max_overflow = overflow;
     limit = size && overflow ? *size + *overflow : 0;
+  }
+
+  /// Declared down, and no connect under way or about to begin that may still be waited for.
+  [[nodiscard]] bool hopeless(time_point now) const noexcept {
+    const bool may_begin = outages.may_connect(now) && attempts.room() && has_room();
+    return is_down() && attempts.fresh(now) == 0 && !may_begin;
   }
 
   /// Closes what a lowered limit has no room for; what is lent follows when it is returned.
@@ -240,9 +259,11 @@ class pool_state {
     }
   }
 
-  /// Whether callers fail for want of a server has changed since the last call.
+  /// Nobody is served for want of a server.
+  [[nodiscard]] bool is_down() const noexcept { return outages.declared() && slots.live() == 0; }
+  /// Whether that has changed since the last call.
   [[nodiscard]] bool outage_changed() noexcept {
-    return std::exchange(outage_told_, outages.declared()) != outages.declared();
+    return std::exchange(outage_told_, is_down()) != is_down();
   }
 
   // Time
@@ -277,8 +298,10 @@ class pool_state {
   }
 
   /// Once in `upkeep_interval`. Returns the leases that look like leaks.
-  std::vector<held_lease> upkeep(time_point now) {
+  std::vector<held_lease> upkeep(time_point now) noexcept {
     if (now < next_upkeep_) return {};
+    connectors_.resume();
+    workers_.resume();
     next_upkeep_ = now + upkeep_interval;
     for (auto place = slots.rbegin(); place != slots.rend(); ++place) keep_up(*place, now);
     return find_leaks(now);
@@ -322,6 +345,7 @@ class pool_state {
     seen.limit = limit;
     for (const slot_type& place : slots) {
       seen.acquired_at_once += place.lent_at_once.load(std::memory_order_relaxed);
+      seen.acquired_after_wait += place.lent_after_wait.load(std::memory_order_relaxed);
       seen.hold_time += std::chrono::nanoseconds{place.held.load(std::memory_order_relaxed)};
     }
     return seen;
@@ -352,8 +376,8 @@ class pool_state {
   void set_gate() noexcept { idle.set_gate(queue.empty() && !closed && !over_limit()); }
 
   /// More than the limit, which was lowered.
-  [[nodiscard]] bool over_limit() const noexcept {
-    return limit != 0 && slots.live() + slots.count(slot_state::connecting) > limit;
+  [[nodiscard]] bool over_limit(std::size_t more = 0) const noexcept {
+    return limit != 0 && slots.live() + more > limit;
   }
   [[nodiscard]] bool above_size() const noexcept {
     return options.size && slots.live() + slots.count(slot_state::connecting) > *options.size;
@@ -364,14 +388,15 @@ class pool_state {
     if (closed) return &uncounted;
     if (place.cut) return &stats.closed_broken;
     if (!condition.is_current(place.generation)) return &stats.closed_invalidated;
-    if (over_limit()) return &stats.closed_resized;
+    if (over_limit(place.state == slot_state::connecting ? 1 : 0)) return &stats.closed_resized;
     return now >= place.expires && may_recycle(now) ? &stats.closed_recycled : nullptr;
   }
 
   /// One after the other, a tenth of the pool a second, so that there is no herd of reconnects; and
   /// while connects fail, an old connection is better than none.
   bool may_recycle(time_point now) noexcept {
-    if (outages.failing() || now < next_recycle_) return false;
+    probe_ = outages.failing();
+    if (probe_ || now < next_recycle_) return false;
     const auto a_second = std::max<std::size_t>(1, (std::max(limit, slots.live()) + 9) / 10);
     next_recycle_ = now + std::chrono::nanoseconds{std::chrono::seconds{1}} / a_second;
     return true;
@@ -398,17 +423,20 @@ class pool_state {
     }
   }
 
+  /// A quarter of the idle ones at a time, so that callers find the others.
   [[nodiscard]] bool wants_keepalive(const slot_type& place, time_point now) const noexcept {
-    return options.keepalive != options.keepalive.zero() &&
-           now - proven(place) >= options.keepalive;
+    if (options.keepalive == options.keepalive.zero()) return false;
+    return now - proven(place) >= options.keepalive &&
+           slots.count(slot_state::checking) * 4 < idle.size();
   }
 
   [[nodiscard]] static held_lease lease_of(const slot_type& place, time_point now) {
-    return {place.where.load(std::memory_order_relaxed),
-            now - place.acquired.load(std::memory_order_relaxed)};
+    return {
+        place.where.load(std::memory_order_relaxed),
+        std::max(now - place.acquired.load(std::memory_order_relaxed), typename Clock::duration{})};
   }
 
-  std::vector<held_lease> find_leaks(time_point now) {
+  std::vector<held_lease> find_leaks(time_point now) noexcept {
     std::vector<held_lease> found;
     if (options.leak_after == options.leak_after.zero()) return found;
     for (slot_type& place : slots) {
@@ -416,9 +444,13 @@ class pool_state {
       if (!is_lent(place) || now - since < options.leak_after || place.leak_reported == since) {
         continue;
       }
+      try {
+        found.push_back(lease_of(place, now));
+      } catch (const std::bad_alloc&) {
+        return found;  // the next upkeep finds it
+      }
       place.leak_reported = since;
       ++stats.leaks;
-      found.push_back(lease_of(place, now));
     }
     return found;
   }
@@ -436,9 +468,13 @@ class pool_state {
   }
 
   [[nodiscard]] std::size_t demand() const noexcept {
+    // What is kept warm fits into `size`, beside what is used and asked for.
     const auto warm = idle.size();
-    const bool cold = warm < options.min_idle && (!options.size || slots.live() < *options.size);
-    return queue.size() + (cold ? options.min_idle - warm : 0);
+    const auto others = slots.live() - warm + queue.size();
+    const auto room =
+        options.size ? *options.size - std::min(others, *options.size) : options.min_idle;
+    const auto wanted = std::min(options.min_idle, room);
+    return queue.size() + (wanted > warm ? wanted - warm : 0) + (probe_ ? 1 : 0);
   }
 
   /// Lifetimes differ, so that connections opened together do not end together.
@@ -450,9 +486,11 @@ class pool_state {
   }
 
   std::mt19937_64 random_;
+  bool probe_ = false;  ///< an expired connection stays until a connect has succeeded
   bool outage_told_ = false;
   time_point next_recycle_{};
-  time_point next_upkeep_{};
+  time_point next_upkeep_ = Clock::now() + upkeep_interval;
+  workers<slot_type, Threads> connectors_;
   workers<slot_type, Threads> workers_;
   timer<Clock, Threads> timer_;
 };

@@ -1,15 +1,15 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <iterator>
 #include <memory>
 #include <source_location>
-
-#include "pool/intrusive_list.hpp"
 
 namespace soundhash::db {
 
@@ -38,6 +38,7 @@ struct alignas(64) slot {
   /// Who used it last; a lease may move to another thread.
   std::atomic<typename Threads::id> holder{};
   std::atomic<std::uint64_t> lent_at_once{0};
+  std::atomic<std::uint64_t> lent_after_wait{0};
   std::atomic<std::chrono::nanoseconds::rep> held{0};  ///< sum over all leases
 
   // Under the mutex
@@ -57,23 +58,25 @@ struct alignas(64) slot {
 template <class Slot>
 class slot_table {
  public:
-  /// A free slot, now connecting.
+  /// The lowest free slot, now connecting.
   /// Throws: std::bad_alloc.
   Slot& obtain() {
-    Slot* found = free_.pop_front();
-    if (!found) {
-      found = &slots_.emplace_back();
-      found->index = slots_.size() - 1;
+    const auto is_free = [](const Slot& each) { return each.state == slot_state::free; };
+    auto found = std::find_if(slots_.begin(), slots_.end(), is_free);
+    if (found == slots_.end()) {
+      slots_.emplace_back();
       ++counts_[index(slot_state::free)];
+      found = std::prev(slots_.end());
+      found->index = slots_.size() - 1;
     }
-    count(*found, slot_state::connecting);
+    move(*found, slot_state::connecting);
     return *found;
   }
 
-  /// Changes the state; `free` makes the slot available again, the lowest first.
   void move(Slot& which, slot_state to) noexcept {
-    count(which, to);
-    if (to == slot_state::free) free_.push_front(which);
+    --counts_[index(which.state)];
+    ++counts_[index(to)];
+    which.state = to;
   }
 
   [[nodiscard]] std::size_t count(slot_state state) const noexcept { return counts_[index(state)]; }
@@ -98,14 +101,7 @@ class slot_table {
   static constexpr std::size_t index(slot_state state) noexcept {
     return static_cast<std::size_t>(state);
   }
-  void count(Slot& which, slot_state to) noexcept {
-    --counts_[index(which.state)];
-    ++counts_[index(to)];
-    which.state = to;
-  }
-
   std::deque<Slot> slots_;
-  intrusive_list<Slot> free_;
   std::array<std::size_t, 6> counts_{};
 };
 

@@ -19,6 +19,7 @@ struct waiter {
   waiter* next = nullptr;
   typename Threads::condition decided;
   outcome result = outcome::waiting;
+  bool served_before = false;
   Slot* place = nullptr;
   std::shared_ptr<const connect_failure> why;
   std::source_location where;

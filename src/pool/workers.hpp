@@ -33,8 +33,13 @@ class workers {
   /// waits for the next submit.
   void submit(Job& job) noexcept {
     jobs_.push_back(job);
-    if (!stopping_ && free_ < jobs_.size() && threads_.size() < most_) start();
+    resume();
     wake_.notify_one();
+  }
+
+  /// Starts the thread that could not be started before.
+  void resume() noexcept {
+    if (!stopping_ && free_ < jobs_.size() && threads_.size() < most_) start();
   }
 
   /// Takes back a job if no thread has begun it.

@@ -76,7 +76,10 @@ TEST(fork_test, a_lease_and_a_transaction_carried_into_a_child_are_refused) {
                 return 1;
               if (code_of([&] { tx.commit(); }) != errc::used_after_fork) return 2;
               tx.rollback();
-              return code_of([&] { (void)native.backend_pid(); }) == errc::used_after_fork ? 0 : 3;
+              if (code_of([&] { native.guard({}); }) != errc::used_after_fork) return 3;
+              if (code_of([&] { db.resize_pool(1, 0); }) != errc::used_after_fork) return 4;
+              if (db.pool_stats().used != 0) return 5;  // nothing is this process's
+              return code_of([&] { (void)native.backend_pid(); }) == errc::used_after_fork ? 0 : 6;
             }),
             0);
   EXPECT_EQ(tx.one<std::int32_t>(pid), session);

@@ -23,6 +23,7 @@
 #include <gtest/gtest.h>
 
 #include "fake_clock.hpp"
+#include "fake_connection.hpp"
 
 namespace soundhash::db {
 namespace {
@@ -30,104 +31,11 @@ namespace {
 using namespace std::chrono_literals;
 using driver::transaction_status;
 using test::fake_clock;
+using test::fake_connection;
+using test::fake_server;
+using test::gate;
 
 const deadline long_ago{deadline::clock::time_point{}};
-
-/// Threads wait in pass() until the test opens it.
-class gate {
- public:
-  void pass() {
-    std::unique_lock lock{mutex_};
-    ++arrived_;
-    changed_.notify_all();
-    changed_.wait(lock, [this] { return open_; });
-  }
-  void await_arrivals(int count) {
-    std::unique_lock lock{mutex_};
-    changed_.wait(lock, [&] { return arrived_ >= count; });
-  }
-  void open() {
-    std::lock_guard lock{mutex_};
-    open_ = true;
-    changed_.notify_all();
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  int arrived_ = 0;
-  bool open_ = false;
-};
-
-/// What the fake connections share; the test changes how they behave.
-struct fake_server {
-  std::atomic<int> open{0};
-  std::atomic<int> most_open{0};
-  std::atomic<int> attempts{0};
-  std::atomic<int> pings{0};
-  std::atomic<int> aborted{0};
-  std::atomic<bool> answers{true};  // to pings
-  std::atomic<bool> quiet{true};
-
-  std::function<void(std::string_view)> on_command = [](std::string_view) {};
-
-  void on_connect(std::function<void()> action) {
-    std::lock_guard lock{mutex};
-    connect = std::move(action);
-  }
-  void connect_now() {
-    std::function<void()> action;
-    {
-      std::lock_guard lock{mutex};
-      action = connect;
-    }
-    if (action) action();
-  }
-
- private:
-  std::mutex mutex;
-  std::function<void()> connect;
-};
-
-class fake_connection {
- public:
-  explicit fake_connection(fake_server& server) : server_{server}, id_{++next_id} {
-    const int open = ++server_.open;
-    int most = server_.most_open;
-    while (most < open && !server_.most_open.compare_exchange_weak(most, open)) continue;
-  }
-  ~fake_connection() { --server_.open; }
-  fake_connection(const fake_connection&) = delete;
-  fake_connection& operator=(const fake_connection&) = delete;
-
-  bool usable() const noexcept { return usable_; }
-  transaction_status status() const noexcept {
-    return usable_ ? status_ : transaction_status::unknown;
-  }
-  bool quiet() const noexcept { return server_.quiet; }
-  bool ping(deadline) noexcept {
-    ++server_.pings;
-    return server_.answers;
-  }
-  std::string command(std::string_view sql, deadline) {
-    server_.on_command(sql);
-    status_ = transaction_status::idle;
-    return std::string{sql};
-  }
-  void abort() noexcept { ++server_.aborted; }
-  void cut() noexcept { usable_ = false; }
-
-  void break_link() { usable_ = false; }
-  void set(transaction_status status) { status_ = status; }
-  int id() const { return id_; }
-
- private:
-  static inline std::atomic<int> next_id{0};
-  fake_server& server_;
-  int id_;
-  std::atomic<bool> usable_ = true;
-  transaction_status status_ = transaction_status::idle;
-};
 
 using pool_type = basic_pool<fake_connection, fake_clock>;
 using lease = pool_type::lease;
@@ -524,7 +432,7 @@ TEST_F(basic_pool_test, recent_use_is_trusted_longer_idle_is_looked_at_then_ping
   fake_clock::advance(500ms);
   EXPECT_TRUE(pool->acquire());
   EXPECT_EQ(server_.pings, 0);
-  fake_clock::advance(501ms);
+  fake_clock::advance(510ms);
   EXPECT_TRUE(pool->acquire());  // not quiet: pinged
   EXPECT_EQ(server_.pings, 1);
   server_.quiet = true;
@@ -665,23 +573,32 @@ TEST_F(basic_pool_test, min_idle_is_kept_warm_ahead_of_demand) {
   EXPECT_EQ(server_.most_open, 4);
 }
 
-TEST_F(basic_pool_test, keepalive_pings_idle_connections_and_buries_the_dead) {
+TEST_F(basic_pool_test, keepalive_pings_idle_connections_one_after_the_other) {
   auto options = small(3);
   options.keepalive = 20s;
   auto pool = make(options);
   fill(*pool, 3);
   fake_clock::advance(20s);
-  pool->run_due();
-  EXPECT_TRUE(eventually([&] { return server_.pings == 3 && pool->stats().idle == 3; }));
-  fake_clock::advance(19s);
-  pool->run_due();
+  for (int pinged = 1; pinged <= 3; ++pinged) {
+    pool->run_due();
+    EXPECT_TRUE(eventually([&] { return server_.pings == pinged && pool->stats().idle == 3; }));
+    fake_clock::advance(1s);
+  }
+  fake_clock::advance(16s);
   EXPECT_TRUE(pool->acquire());  // 39 s after its last use, but it answered since
   EXPECT_EQ(server_.pings, 3);
+}
+
+TEST_F(basic_pool_test, keepalive_buries_the_dead) {
+  auto options = small(1);
+  options.keepalive = 20s;
+  auto pool = make(options);
+  fill(*pool, 1);
   server_.answers = false;
   fake_clock::advance(20s);
   pool->run_due();
   EXPECT_TRUE(eventually([&] { return server_.open == 0; }));
-  EXPECT_GE(pool->stats().closed_broken, 2u);
+  EXPECT_EQ(pool->stats().closed_broken, 1u);
 }
 
 TEST_F(basic_pool_test, a_long_lease_is_reported_once_with_the_place_of_its_acquire) {
@@ -699,7 +616,7 @@ TEST_F(basic_pool_test, a_long_lease_is_reported_once_with_the_place_of_its_acqu
   }
   ASSERT_EQ(reported.size(), 1u);
   EXPECT_EQ(reported.front().where.line(), line);
-  EXPECT_EQ(reported.front().held, 60s);
+  EXPECT_GE(reported.front().held, 60s);
   EXPECT_EQ(pool->stats().leaks, 1u);
   held = lease{};
   held = pool->acquire();

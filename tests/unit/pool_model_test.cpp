@@ -142,7 +142,7 @@ class model {
     options.idle_timeout = 40s;
     options.leak_after = 1s;
     options.max_waiters = 8;
-    const auto connect = [this](deadline) {
+    const auto connect = [this, alive = core_](deadline) {
       server_.io();
       if (server_.denies) fail_connect(errc::authentication);
       if (server_.refuses) fail_connect(errc::refused);
@@ -168,7 +168,12 @@ class model {
       disturb();
       check();
     }
-    settle();
+    server_.heal();
+    if (server_.chance(2)) {
+      settle();
+      EXPECT_EQ(pool_->stats().used, 0u);
+      EXPECT_EQ(pool_->stats().waiting, 0u);
+    }
     end();
     return sim_.steps();
   }
@@ -206,7 +211,8 @@ class model {
       if (server_.chance(10)) lease.guard(deadline::in(server_.chance(2) ? 0s : 1h));
       lease->use();
       if (server_.chance(20)) lease.discard();
-    } catch (const error&) {
+    } catch (const error& failure) {
+      EXPECT_NE(failure.code(), errc::nested_acquire) << "a caller holds one at most";
       ++server_.refused;
     }
   }
@@ -246,6 +252,8 @@ class model {
   void check() {
     if (!sim_.unlocked() || !server_.chance(4)) return;
     const auto seen = pool_->stats();
+    ASSERT_GE(seen.hold_time, hold_time_) << "a counter went back";
+    hold_time_ = seen.hold_time;
     const auto total = seen.idle + seen.used + seen.connecting + seen.closing;
     ceiling_ = std::max(seen.limit, std::min(ceiling_, total));
     ASSERT_LE(total, ceiling_);
@@ -254,37 +262,37 @@ class model {
     ASSERT_TRUE(seen.waiting == 0 || seen.idle == 0) << "somebody waits beside an idle connection";
   }
 
-  /// All faults end; then every caller must come to its end.
+  /// Every caller must come to its end.
   void settle() {
-    server_.heal();
     finished_ = true;
     const auto all_ended = [this] {
       return std::all_of(callers_.begin(), callers_.end(),
                          [this](const auto* each) { return sim_.ended(*each); });
     };
     while (!all_ended() && !::testing::Test::HasFailure()) advance();
+    while (sim_.step()) continue;  // what the pool's threads have still to do
   }
 
+  /// The end of the pool, with callers or without.
   void end() {
     if (::testing::Test::HasFailure()) return;
-    while (sim_.step()) continue;  // what the pool's threads have still to do
-    const auto seen = pool_->stats();
-    EXPECT_EQ(seen.used, 0u);
-    EXPECT_EQ(seen.waiting, 0u);
-    const auto& closing = sim_.spawn([this] {
-      EXPECT_TRUE(pool_->close({}).empty());
-      pool_.reset();
-    });
+    const auto& closing = sim_.spawn([this] { EXPECT_TRUE(pool_->close({}).empty()); });
     while (!sim_.ended(closing) && !::testing::Test::HasFailure()) advance();
-    while (sim_.step()) continue;  // the last threads
+    settle();
+    if (::testing::Test::HasFailure()) return;
+    sim_.spawn([this] { pool_.reset(); });
+    while (sim_.step()) continue;  // the last threads too
     EXPECT_EQ(server_.open, 0);
+    EXPECT_EQ(core_.use_count(), 1) << "the pool is kept by something";
   }
 
   world server_;
   simulation sim_;
   std::unique_ptr<model_pool> pool_;
   std::vector<simulation::fiber*> callers_;
+  std::shared_ptr<int> core_ = std::make_shared<int>();  // also held by the pool's connector
   std::size_t ceiling_ = 0;
+  std::chrono::nanoseconds hold_time_{};
   int stuck_ = 0;
   bool finished_ = false;
 };

@@ -35,8 +35,8 @@ struct pool_options {
   /// Idle longer than this, a connection closes, down to `min_idle`. Zero: never, as in the Python
   /// services. Range 0 to 1 year; connections beyond `size` close after 5 s anyway.
   std::chrono::milliseconds idle_timeout{0};
-  /// Idle connections are pinged this often in the background. Zero: never; TCP keepalives are on
-  /// anyway. Range 0 to 1 day.
+  /// Idle connections are pinged this often in the background, a quarter of them at a time. Zero:
+  /// never; TCP keepalives are on anyway. Range 0 to 1 day.
   std::chrono::milliseconds keepalive{0};
   /// A connection held longer than this is logged once as a possible leak, with the place that
   /// acquired it. Zero: never. Range 0 to 1 day.

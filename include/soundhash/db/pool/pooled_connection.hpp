@@ -11,7 +11,7 @@ namespace soundhash::db {
 /// A connection on loan from the pool, for native libpqxx code (see native.hpp); repositories and
 /// transactions borrow their own. Goes back when destroyed; a transaction left open is rolled back.
 /// Thread safety: one thread at a time. Move-only. May outlive the database.
-/// Throws: every call except the moves throws pool_error{used_after_fork} in the child of a fork.
+/// Throws: every call except discard() throws pool_error{used_after_fork} in the child of a fork.
 class SOUNDHASH_DB_EXPORT pooled_connection {
  public:
   ~pooled_connection();
@@ -24,7 +24,8 @@ class SOUNDHASH_DB_EXPORT pooled_connection {
   /// LISTEN, temporary tables, advisory locks).
   void discard() noexcept;
   /// From now on the session is cut at this time if the lease has not ended: a call of libpqxx that
-  /// waits for a silent server then fails. It replaces the guard of the acquire; never: none.
+  /// waits for a silent server then fails. It replaces the guard of the acquire; never: none. A
+  /// guard ends with the database.
   void guard(deadline until);
 
   /// The libpqxx object behind native(); use that.

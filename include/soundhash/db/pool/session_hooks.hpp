@@ -46,8 +46,9 @@ struct session_hooks {
   /// Every session handed out, on the caller's thread. When it throws, the session is closed and
   /// the caller gets the exception.
   std::function<void(hooked_session&)> on_acquire;
-  /// Every session given back, on the caller's thread, which waits for it. When it throws, the
-  /// session is closed; the exception goes nowhere. A transaction may still be open.
+  /// Every session given back, unless it was discarded, on the caller's thread, which waits for it.
+  /// When it throws, the session is closed; the exception goes nowhere. A transaction may still be
+  /// open.
   std::function<void(hooked_session&)> on_release;
 };
 
