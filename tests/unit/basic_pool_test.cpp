@@ -353,8 +353,8 @@ TEST_F(basic_pool_test, a_passed_deadline_gets_what_is_idle_and_does_not_queue) 
 // Connects
 
 TEST_F(basic_pool_test, failed_connect_wakes_the_waiter_and_is_tried_again) {
-  auto pool = make(small(1));
   gate first;
+  auto pool = make(small(1));
   server_.on_connect([&] {
     if (server_.attempts == 1) {
       first.pass();
@@ -381,8 +381,8 @@ TEST_F(basic_pool_test, a_closed_connection_makes_room_for_the_waiter) {
 }
 
 TEST_F(basic_pool_test, a_caller_that_gives_up_does_not_kill_its_connect) {
-  auto pool = make(small(2));
   gate slow;
+  auto pool = make(small(2));
   server_.on_connect([&] { slow.pass(); });
   std::stop_source stop;
   auto caller = queue_up(*pool, {}, stop.get_token());
@@ -396,8 +396,8 @@ TEST_F(basic_pool_test, a_caller_that_gives_up_does_not_kill_its_connect) {
 }
 
 TEST_F(basic_pool_test, at_most_four_connects_at_a_time_and_no_more_than_waiters) {
-  auto pool = make(small(10));
   gate slow;
+  auto pool = make(small(10));
   server_.on_connect([&] { slow.pass(); });
   std::vector<std::future<lease>> callers;
   for (std::size_t i = 1; i <= 8; ++i) {
@@ -411,9 +411,9 @@ TEST_F(basic_pool_test, at_most_four_connects_at_a_time_and_no_more_than_waiters
 }
 
 TEST_F(basic_pool_test, a_return_serves_the_head_while_a_connect_hangs) {
+  gate hanging;
   auto pool = make(small(2));
   lease held = pool->acquire();
-  gate hanging;
   server_.on_connect([&] { hanging.pass(); });
   auto caller = queue_up(*pool);
   hanging.await_arrivals(1);
@@ -741,8 +741,8 @@ TEST_F(basic_pool_test, a_throwing_on_release_costs_the_connection) {
 // Return
 
 TEST_F(basic_pool_test, an_open_transaction_is_rolled_back_by_a_worker) {
-  auto pool = make(small(1));
   gate slow;
+  auto pool = make(small(1));
   std::thread::id worker;
   std::string sql;
   server_.on_command = [&](std::string_view text) {
@@ -800,6 +800,7 @@ TEST_F(basic_pool_test, waiters_fail_with_the_cause_after_the_given_time) {
 }
 
 TEST_F(basic_pool_test, once_declared_callers_fail_at_once_until_the_probe_is_due) {
+  gate slow;
   auto options = small(1);
   options.fail_fast_after = 0ms;
   auto pool = make(options);
@@ -809,7 +810,6 @@ TEST_F(basic_pool_test, once_declared_callers_fail_at_once_until_the_probe_is_du
   EXPECT_EQ(code_of<connection_error>([&] { (void)pool->acquire(); }), errc::refused);
   EXPECT_EQ(server_.attempts, attempts);
   fake_clock::advance(1s);
-  gate slow;
   server_.on_connect([&] { slow.pass(); });
   auto first = queue_up(*pool);
   auto second = queue_up(*pool);
@@ -821,8 +821,8 @@ TEST_F(basic_pool_test, once_declared_callers_fail_at_once_until_the_probe_is_du
 }
 
 TEST_F(basic_pool_test, an_authentication_error_fails_all_waiters_at_once) {
-  auto pool = make(small(4));
   gate slow;
+  auto pool = make(small(4));
   server_.on_connect([&] {
     slow.pass();
     throw_connect(errc::authentication, "wrong password");
@@ -881,13 +881,13 @@ TEST_F(basic_pool_test, an_outage_is_told_once_when_it_begins_and_when_it_ends) 
 }
 
 TEST_F(basic_pool_test, a_hanging_probe_does_not_hold_back_the_next) {
+  gate lost;
   auto options = small(2);
   options.fail_fast_after = 1h;
   auto pool = make(options);
   refuse();
   auto caller = queue_up(*pool);
   ASSERT_TRUE(eventually([&] { return pool->stats().connect_failures > 0; }));
-  gate lost;
   server_.on_connect([&] { lost.pass(); });
   fake_clock::advance(1s);
   pool->run_due();
@@ -955,8 +955,8 @@ TEST_F(basic_pool_test, close_waits_for_holders) {
 }
 
 TEST_F(basic_pool_test, close_during_a_connect_closes_what_it_opens) {
-  auto pool = make(small(1));
   gate slow;
+  auto pool = make(small(1));
   server_.on_connect([&] { slow.pass(); });
   std::stop_source stop;
   auto caller = queue_up(*pool, {}, stop.get_token());

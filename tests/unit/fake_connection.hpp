@@ -16,7 +16,8 @@ namespace soundhash::db::test {
 
 using driver::transaction_status;
 
-/// Threads wait in pass() until the test opens it.
+/// Threads wait in pass() until the test opens it. Lifetime: longer than the pool whose threads
+/// pass.
 class gate {
  public:
   void pass() {

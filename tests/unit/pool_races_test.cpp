@@ -152,9 +152,9 @@ TEST_F(pool_races, a_ping_that_fails_after_the_end_leaves_nothing_behind) {
 }
 
 TEST_F(pool_races, a_caller_that_took_an_expired_one_before_the_end_leaves_nothing_behind) {
+  gate taken;
   auto pool = make<interrupted_pool>(small(1));
   (void)pool->acquire();
-  gate taken;
   auto caller = std::async(std::launch::async, [&] {
     interrupting_clock::interruption = [&] {
       fake_clock::advance(2h);
@@ -190,11 +190,11 @@ TEST_F(pool_races, a_lease_that_begins_is_no_leak) {
 }
 
 TEST_F(pool_races, another_callers_beginning_lease_is_not_taken_for_ones_own) {
+  gate taken;
   auto pool = make<interrupted_pool>(small(2));
   auto first = pool->acquire();
   const auto second = pool->acquire();
   first = {};  // idle, and last held by this thread
-  gate taken;
   auto other = std::async(std::launch::async, [&] {
     interrupting_clock::interruption = [&] { taken.pass(); };
     (void)pool->acquire();
@@ -205,16 +205,16 @@ TEST_F(pool_races, another_callers_beginning_lease_is_not_taken_for_ones_own) {
 }
 
 TEST_F(pool_races, a_connection_that_waited_for_its_end_is_checked_before_it_serves_again) {
+  gate connecting;
+  gate taken;
   auto pool = make<interrupted_pool>(small(2));
   {
     const auto first = pool->acquire();
     const auto second = pool->acquire();
   }
-  gate connecting;
   server_.on_connect([&] { connecting.pass(); });
   server_.answers = false;
   server_.quiet = false;
-  gate taken;
   auto slow = std::async(std::launch::async, [&] {
     interrupting_clock::interruption = [&] {
       fake_clock::advance(2h);
@@ -236,10 +236,10 @@ TEST_F(pool_races, a_connection_that_waited_for_its_end_is_checked_before_it_ser
 // What hangs
 
 TEST_F(pool_races, hanging_rollbacks_do_not_hold_back_connects) {
+  gate rolling_back;
   auto pool = make<plain_pool>(small(12));
   std::vector<plain_pool::lease> held;
   for (int i = 0; i < 9; ++i) held.push_back(pool->acquire());
-  gate rolling_back;
   server_.on_command = [&](std::string_view) { rolling_back.pass(); };
   for (auto& each : held) each->set(transaction_status::in_transaction);
   held.clear();
@@ -266,10 +266,10 @@ TEST_F(pool_races, keepalive_leaves_connections_for_callers) {
 }
 
 TEST_F(pool_races, a_smaller_pool_keeps_what_works_not_what_hangs) {
+  gate connecting;
   auto pool = make<plain_pool>(small(4));
   auto first = pool->acquire();
   auto second = pool->acquire();
-  gate connecting;
   server_.on_connect([&] { connecting.pass(); });
   auto third =
       std::async(std::launch::async, [&] { return outcome_of(*pool, deadline::in(50ms)); });
@@ -286,13 +286,13 @@ TEST_F(pool_races, a_smaller_pool_keeps_what_works_not_what_hangs) {
 }
 
 TEST_F(pool_races, in_a_declared_outage_a_hanging_probe_is_not_waited_for) {
+  gate probing;
   auto options = small(1);
   options.fail_fast_after = 0ms;
   auto pool = make<plain_pool>(options);
   server_.on_connect([] { refuse(errc::refused); });
   EXPECT_EQ(outcome_of(*pool), errc::refused);
   fake_clock::advance(2s);
-  gate probing;
   server_.on_connect([&] { probing.pass(); });
   auto waiting = std::async(std::launch::async, [&] { return outcome_of(*pool); });
   probing.await_arrivals(1);
@@ -358,9 +358,9 @@ TEST_F(pool_races, a_caller_in_a_hurry_does_not_condemn_a_healthy_connection) {
 // What is told
 
 TEST_F(pool_races, the_end_of_an_outage_is_told_after_its_beginning) {
+  gate telling;
   auto options = small(2);
   options.fail_fast_after = 0ms;
-  gate telling;
   std::mutex mutex;
   std::vector<bool> told;
   pool_hooks<fake_connection> hooks;
