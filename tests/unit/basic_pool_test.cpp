@@ -331,7 +331,9 @@ TEST_F(basic_pool_test, timeout_tells_counts_and_the_last_connect_error) {
 TEST_F(basic_pool_test, the_acquire_timeout_bounds_a_wait_without_deadline) {
   auto options = small(1);
   options.acquire_timeout = 10ms;
+  options.min_idle = 1;  // the first acquire shall not wait
   auto pool = make(options);
+  ASSERT_TRUE(eventually([&] { return pool->stats().idle == 1; }));
   lease held = pool->acquire();
   auto caller = std::async(std::launch::async, [&] { return pool->acquire(); });
   EXPECT_EQ(code_of<pool_error>(caller), errc::pool_timeout);
