@@ -95,7 +95,8 @@ test_in_debian13() {
   flock --nonblock "$lock" || die "$debian13_root is in use by another run"
   [[ -e $debian13_root ]] || make_root
   give_settings_of_host
-  copy_checkout "$debian13_root/soundhash-db"
+  # No file of an installation has the name of this place, which the package tests search for.
+  copy_checkout "$debian13_root/checkout"
   pass_on CI TERM http_proxy https_proxy no_proxy
   say "in $debian13_root: ./dev test $*"
   in_namespaces "$BASH" .ci/in_root "$debian13_root" env -i HOME=/root PATH=/usr/sbin:/usr/bin \
