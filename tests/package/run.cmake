@@ -1,6 +1,7 @@
 # Builds, installs and moves the library, then builds and runs a program that uses it.
 #   KIND       shared, static: installed as such; subdirectory: by add_subdirectory
 #   SOURCE     the library's source tree
+#   BUILD      a static build of it, which `static` installs instead of building once more
 #   WORK       build trees go here and are used again the next time
 #   GENERATOR, COMPILER, LAUNCHER   as in CMake's own variables
 cmake_minimum_required(VERSION 3.25)
@@ -19,13 +20,15 @@ file(REMOVE "${consumer}/CMakeCache.txt")
 
 # Installs into one place and moves to another; sets `prefix`.
 function(install_and_move)
-  string(COMPARE EQUAL "${KIND}" shared is_shared)
-  run("${CMAKE_COMMAND}" -S "${SOURCE}" -B "${WORK}/library" ${toolchain}
-      -DBUILD_SHARED_LIBS=${is_shared} -DSOUNDHASH_DB_BUILD_CLI=${is_shared}
-      -DSOUNDHASH_DB_BUILD_TESTS=OFF -DSOUNDHASH_DB_BUILD_BENCH=OFF)
-  run("${CMAKE_COMMAND}" --build "${WORK}/library" --parallel 2)
+  set(library "${BUILD}")
+  if(KIND STREQUAL "shared")
+    set(library "${WORK}/library")
+    run("${CMAKE_COMMAND}" -S "${SOURCE}" -B "${library}" ${toolchain} -DBUILD_SHARED_LIBS=ON
+        -DSOUNDHASH_DB_BUILD_TESTS=OFF -DSOUNDHASH_DB_BUILD_BENCH=OFF)
+    run("${CMAKE_COMMAND}" --build "${library}" --parallel 2)
+  endif()
   file(REMOVE_RECURSE "${WORK}/installed" "${WORK}/moved")
-  run("${CMAKE_COMMAND}" --install "${WORK}/library" --prefix "${WORK}/installed")
+  run("${CMAKE_COMMAND}" --install "${library}" --prefix "${WORK}/installed")
   file(RENAME "${WORK}/installed" "${WORK}/moved")
   set(prefix "${WORK}/moved" PARENT_SCOPE)
 endfunction()
