@@ -24,16 +24,19 @@
 
 #include "fake_clock.hpp"
 #include "fake_connection.hpp"
+#include "support/eventually.hpp"
 
 namespace soundhash::db {
 namespace {
 
 using namespace std::chrono_literals;
 using driver::transaction_status;
+using test::eventually;
 using test::fake_clock;
 using test::fake_connection;
 using test::fake_server;
 using test::gate;
+using test::small;
 
 const deadline long_ago{deadline::clock::time_point{}};
 
@@ -44,23 +47,6 @@ using lease = pool_type::lease;
   error_details details;
   details.code = code;
   throw connection_error{text, details};
-}
-
-pool_options small(std::size_t size, std::size_t overflow = 0) {
-  pool_options options;
-  options.size = size;
-  options.max_overflow = overflow;
-  return options;
-}
-
-/// Waits for something that other threads bring about; false when they never do.
-bool eventually(const std::function<bool()>& holds) {
-  const auto until = deadline::in(20s);
-  while (!holds()) {
-    if (until.passed()) return false;
-    std::this_thread::yield();
-  }
-  return true;
 }
 
 class basic_pool_test : public ::testing::Test {

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <cstddef>
 #include <functional>
 #include <mutex>
 #include <string>
@@ -9,6 +10,7 @@
 #include <utility>
 
 #include <soundhash/db/core/deadline.hpp>
+#include <soundhash/db/pool/pool_options.hpp>
 
 #include "driver/connection.hpp"
 
@@ -112,5 +114,13 @@ class fake_connection {
   std::atomic<bool> usable_ = true;
   transaction_status status_ = transaction_status::idle;
 };
+
+/// A pool of this size and otherwise the defaults.
+inline pool_options small(std::size_t size, std::size_t overflow = 0) {
+  pool_options options;
+  options.size = size;
+  options.max_overflow = overflow;
+  return options;
+}
 
 }  // namespace soundhash::db::test

@@ -19,16 +19,19 @@
 #include "fake_clock.hpp"
 #include "fake_connection.hpp"
 #include "pool/basic_pool.hpp"
+#include "support/eventually.hpp"
 
 namespace soundhash::db {
 namespace {
 
 using namespace std::chrono_literals;
 using driver::transaction_status;
+using test::eventually;
 using test::fake_clock;
 using test::fake_connection;
 using test::fake_server;
 using test::gate;
+using test::small;
 
 const deadline long_ago{deadline::clock::time_point{}};
 
@@ -72,22 +75,6 @@ class gated_connection : public fake_connection {
   gate& pinging_;
   bool answers_;
 };
-
-pool_options small(std::size_t size, std::size_t overflow = 0) {
-  pool_options options;
-  options.size = size;
-  options.max_overflow = overflow;
-  return options;
-}
-
-bool eventually(const std::function<bool()>& holds) {
-  const auto until = deadline::in(20s);
-  while (!holds()) {
-    if (until.passed()) return false;
-    std::this_thread::yield();
-  }
-  return true;
-}
 
 [[noreturn]] void refuse(errc code) {
   throw connection_error{"cannot reach the fake server", {.code = code}};
