@@ -9,36 +9,14 @@
 #include <string_view>
 #include <vector>
 
+#include <soundhash/db/cache/cache_options.hpp>
+#include <soundhash/db/core/secret.hpp>
 #include <soundhash/db/export.hpp>
 #include <soundhash/db/observe/interceptor.hpp>
 #include <soundhash/db/pool/pool_options.hpp>
 #include <soundhash/db/pool/session_hooks.hpp>
 
 namespace soundhash::db {
-
-/// Text that must not appear in any output: there is no operator<< and no formatter.
-class secret {
- public:
-  secret() = default;
-  explicit secret(std::string value) : value_{std::move(value)} {}
-  /// The text itself; never log it.
-  [[nodiscard]] const std::string& reveal() const noexcept { return value_; }
-  [[nodiscard]] bool empty() const noexcept { return value_.empty(); }
-
- private:
-  std::string value_;
-};
-
-/// The Redis read-through cache. This release reads and checks the settings but has no cache yet:
-/// `enabled = true` is a config_error when the database is opened.
-struct cache_options {
-  bool enabled = false;            ///< REDIS_ENABLED
-  std::string host = "localhost";  ///< REDIS_HOST
-  std::uint16_t port = 6379;       ///< REDIS_PORT
-  int db = 0;                      ///< REDIS_DB, 0 to 65535
-  secret password;                 ///< REDIS_PASSWORD
-  std::chrono::seconds ttl{300};   ///< CACHE_TTL_SECONDS, 1 s to 1 year
-};
 
 /// What stands between this library and the server. Named after what its user knows, the pooler and
 /// its pool mode, and not after one of the consequences: statements without names, settings that

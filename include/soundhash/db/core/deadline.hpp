@@ -38,6 +38,13 @@ class deadline {
   clock::time_point at_ = clock::time_point::max();
 };
 
+/// May a read be answered from the cache?
+enum class cache_use : unsigned char {
+  standard,  ///< where the read can be
+  refresh,   ///< no, but what the database says is stored there
+  bypass,    ///< the cache is neither asked nor filled
+};
+
 /// The one trailing argument of every call.
 struct call_options {
   /// Bounds the wait for a connection, the statement and the network together. No limit given:
@@ -47,6 +54,7 @@ struct call_options {
   deadline until{};
   /// Ends the wait early with `cancelled`; a statement already sent costs its connection.
   std::stop_token stop{};
+  cache_use cache = cache_use::standard;
 };
 
 }  // namespace soundhash::db

@@ -2,10 +2,13 @@
 
 #include <cstdint>
 #include <optional>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+#include <soundhash/db/core/cache_tag.hpp>
+#include <soundhash/db/core/cached.hpp>
 #include <soundhash/db/core/deadline.hpp>
 #include <soundhash/db/core/error.hpp>
 #include <soundhash/db/core/function_ref.hpp>
@@ -33,10 +36,16 @@ class SOUNDHASH_DB_EXPORT executor {
   [[nodiscard]] T one(const query& statement, const params& values = {},
                       const call_options& options = {}) {
     std::optional<T> found;
-    run(statement, values, options, [&](const result& rows) {
-      if (rows.size() != 1) throw cardinality_error{statement.name(), rows.size()};
-      found.emplace(row_reader<T>{rows}(0));
-    });
+    run(statement, values, options, [&](const result& rows) { read_one(rows, found); });
+    return std::move(*found);
+  }
+  /// The same, through the cache if there is one. Inside a transaction the cache is not asked, here
+  /// and below.
+  template <readable_row T>
+  [[nodiscard]] T one(const query& statement, const params& values, const call_options& options,
+                      const cached& how) {
+    std::optional<T> found;
+    read_through(statement, values, options, how, found, read_one<T>);
     return std::move(*found);
   }
 
@@ -45,10 +54,14 @@ class SOUNDHASH_DB_EXPORT executor {
   [[nodiscard]] std::optional<T> maybe(const query& statement, const params& values = {},
                                        const call_options& options = {}) {
     std::optional<T> found;
-    run(statement, values, options, [&](const result& rows) {
-      if (rows.size() > 1) throw cardinality_error{statement.name(), rows.size()};
-      if (!rows.empty()) found.emplace(row_reader<T>{rows}(0));
-    });
+    run(statement, values, options, [&](const result& rows) { read_maybe(rows, found); });
+    return found;
+  }
+  template <readable_row T>
+  [[nodiscard]] std::optional<T> maybe(const query& statement, const params& values,
+                                       const call_options& options, const cached& how) {
+    std::optional<T> found;
+    read_through(statement, values, options, how, found, read_maybe<T>);
     return found;
   }
 
@@ -57,12 +70,14 @@ class SOUNDHASH_DB_EXPORT executor {
   [[nodiscard]] std::vector<T> all(const query& statement, const params& values = {},
                                    const call_options& options = {}) {
     std::vector<T> found;
-    run(statement, values, options, [&](const result& rows) {
-      const row_reader<T> read{rows};
-      found.clear();
-      found.reserve(rows.size());
-      for (std::size_t i = 0; i < rows.size(); ++i) found.push_back(read(i));
-    });
+    run(statement, values, options, [&](const result& rows) { read_all(rows, found); });
+    return found;
+  }
+  template <readable_row T>
+  [[nodiscard]] std::vector<T> all(const query& statement, const params& values,
+                                   const call_options& options, const cached& how) {
+    std::vector<T> found;
+    read_through(statement, values, options, how, found, read_all<T>);
     return found;
   }
 
@@ -85,6 +100,23 @@ class SOUNDHASH_DB_EXPORT executor {
     }
   }
 
+  /// Runs `body(executor&, tag_set& changed)`, which writes to `table` and adds the tags of the
+  /// rows that it changed, with old and new values. The cache drops them, and the table's lists,
+  /// when the change is committed and before this returns; when it cannot be known what was
+  /// changed, all of the table. Returns what the body returns.
+  template <class F>
+  auto changing(std::string_view table, F&& body, const call_options& options = {}) {
+    using returned = std::invoke_result_t<F&, executor&, tag_set&>;
+    if constexpr (std::is_void_v<returned>) {
+      run_changing(table, options, [&](executor& on, tag_set& changed) { body(on, changed); });
+    } else {
+      std::optional<returned> value;
+      run_changing(table, options,
+                   [&](executor& on, tag_set& changed) { value.emplace(body(on, changed)); });
+      return std::move(*value);
+    }
+  }
+
  protected:
   executor() = default;
   executor(const executor&) = default;
@@ -98,6 +130,43 @@ class SOUNDHASH_DB_EXPORT executor {
                    function_ref<void(const result&)> consume) = 0;
 
   virtual void run_atomically(const call_options& options, function_ref<void(executor&)> body) = 0;
+
+  /// Runs a statement that may be answered from a cache; by default there is none.
+  virtual void run_cached(const query& statement, const params& values, const call_options& options,
+                          const cached& how, read_sink& into);
+
+  /// By default nobody needs the tags.
+  virtual void run_changing(std::string_view table, const call_options& options,
+                            function_ref<void(executor&, tag_set&)> body);
+
+ private:
+  template <class Value, class Decode>
+  void read_through(const query& statement, const params& values, const call_options& options,
+                    const cached& how, Value& into, Decode decode) {
+    detail::value_sink<Value, Decode> sink{into, decode};
+    run_cached(statement, values, options, how, sink);
+  }
+
+  template <class T>
+  static void read_one(const result& rows, std::optional<T>& found) {
+    if (rows.size() != 1) throw cardinality_error{rows.query_name(), rows.size()};
+    found.emplace(row_reader<T>{rows}(0));
+  }
+
+  template <class T>
+  static void read_maybe(const result& rows, std::optional<T>& found) {
+    if (rows.size() > 1) throw cardinality_error{rows.query_name(), rows.size()};
+    found.reset();
+    if (!rows.empty()) found.emplace(row_reader<T>{rows}(0));
+  }
+
+  template <class T>
+  static void read_all(const result& rows, std::vector<T>& found) {
+    const row_reader<T> read{rows};
+    found.clear();
+    found.reserve(rows.size());
+    for (std::size_t i = 0; i < rows.size(); ++i) found.push_back(read(i));
+  }
 };
 
 }  // namespace soundhash::db
