@@ -12,7 +12,7 @@
 #include <soundhash/db/core/error.hpp>
 #include <soundhash/db/core/sqlstate.hpp>
 
-#include "driver/resolve.hpp"
+#include "core/resolve.hpp"
 #include "driver/wait.hpp"
 
 namespace soundhash::db::driver {

@@ -1,12 +1,14 @@
 #include "driver/wait.hpp"
 
 #include <array>
-#include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <utility>
 
 #include <sys/eventfd.h>
 #include <unistd.h>
+
+#include "core/poll_until.hpp"
 
 namespace soundhash::db::driver {
 
@@ -30,23 +32,9 @@ stop_signal::~stop_signal() {
 
 wake wait_for(int fd, short events, deadline until, const stop_signal& stop) noexcept {
   std::array<pollfd, 2> watched{{{fd, events, 0}, {stop.fd(), POLLIN, 0}}};
-  const nfds_t count = stop.fd() < 0 ? 1 : 2;
-  for (;;) {
-    using std::chrono::nanoseconds;
-    using std::chrono::seconds;
-    timespec limit{};
-    if (!until.is_never()) {
-      const auto left = std::chrono::duration_cast<nanoseconds>(until.remaining());
-      limit.tv_sec = static_cast<time_t>(std::chrono::duration_cast<seconds>(left).count());
-      limit.tv_nsec = static_cast<long>((left % seconds{1}).count());
-    }
-    const int ready = ::ppoll(watched.data(), count, until.is_never() ? nullptr : &limit, nullptr);
-    if (ready == 0) return wake::timed_out;
-    if (ready < 0 && errno == EINTR) continue;
-    if (count == 2 && watched[1].revents != 0) return wake::stopped;
-    // A failing poll cannot happen on a valid descriptor; libpq then reports what is wrong.
-    return wake::ready;
-  }
+  const std::size_t count = stop.fd() < 0 ? 1 : 2;
+  if (!poll_until({watched.data(), count}, until)) return wake::timed_out;
+  return watched[1].revents != 0 ? wake::stopped : wake::ready;
 }
 
 }  // namespace soundhash::db::driver

@@ -5,10 +5,10 @@
 #include <soundhash/db/core/error.hpp>
 #include <soundhash/db/exec/transaction.hpp>
 
+#include "core/backoff.hpp"
 #include "exec/call_counters.hpp"
 #include "exec/retry_budget.hpp"
 #include "exec/retry_policy.hpp"
-#include "pool/backoff.hpp"
 
 namespace soundhash::db {
 

@@ -7,8 +7,8 @@
 #include <optional>
 #include <utility>
 
+#include "core/backoff.hpp"
 #include "pool/acquire_error.hpp"
-#include "pool/backoff.hpp"
 
 namespace soundhash::db {
 

@@ -21,9 +21,9 @@
 #include <soundhash/db/pool/pool_options.hpp>
 #include <soundhash/db/pool/pool_stats.hpp>
 
+#include "core/fork_epoch.hpp"
 #include "driver/connection.hpp"
 #include "pool/acquire_error.hpp"
-#include "pool/fork_epoch.hpp"
 #include "pool/pool_state.hpp"
 
 namespace soundhash::db {

@@ -1,4 +1,4 @@
-#include "pool/backoff.hpp"
+#include "core/backoff.hpp"
 
 #include <chrono>
 #include <memory>

@@ -1,4 +1,4 @@
-#include "driver/resolve.hpp"
+#include "core/resolve.hpp"
 
 #include <atomic>
 #include <chrono>
@@ -18,7 +18,7 @@
 #include "support/caught.hpp"
 #include "support/eventually.hpp"
 
-namespace soundhash::db::driver {
+namespace soundhash::db {
 namespace {
 
 using namespace std::chrono_literals;
@@ -144,4 +144,4 @@ TEST_F(resolve_test, an_abandoned_lookup_may_outlive_the_resolver) {
 }
 
 }  // namespace
-}  // namespace soundhash::db::driver
+}  // namespace soundhash::db

@@ -1,4 +1,4 @@
-#include "pool/fork_epoch.hpp"
+#include "core/fork_epoch.hpp"
 
 #include <pthread.h>
 

@@ -1,4 +1,4 @@
-#include "driver/resolve.hpp"
+#include "core/resolve.hpp"
 
 #include <condition_variable>
 #include <exception>
@@ -14,7 +14,7 @@
 
 #include <soundhash/db/core/error.hpp>
 
-namespace soundhash::db::driver {
+namespace soundhash::db {
 namespace {
 
 bool is_numeric(const std::string& host) {
@@ -44,7 +44,7 @@ int addresses_of(const std::string& host, std::vector<std::string>& out) {
 
 [[noreturn]] void throw_unresolved(const std::string& host, const std::string& why) {
   throw connection_error{"cannot resolve the host name \"" + sanitize(host, 255) + "\": " + why +
-                             "; check DATABASE_HOST and the name service",
+                             "; check the setting of the host and the name service",
                          {.code = errc::name_resolution, .retryable = true}};
 }
 
@@ -121,4 +121,4 @@ std::vector<std::string> resolve(const std::string& host, deadline until) {
   return by_system.resolve(host, until);
 }
 
-}  // namespace soundhash::db::driver
+}  // namespace soundhash::db

@@ -8,7 +8,7 @@
 
 #include <soundhash/db/core/deadline.hpp>
 
-namespace soundhash::db::driver {
+namespace soundhash::db {
 
 /// Turns host names into numeric addresses. A lookup has no time limit of its own (getaddrinfo has
 /// none), so each runs on a thread that is abandoned when the deadline passes; threads under way
@@ -37,4 +37,4 @@ class name_resolver {
 /// The same by getaddrinfo, with one bound for the process.
 std::vector<std::string> resolve(const std::string& host, deadline until);
 
-}  // namespace soundhash::db::driver
+}  // namespace soundhash::db
