@@ -13,9 +13,9 @@ namespace soundhash::db::test {
 
 /// How a private Redis is set up.
 struct private_redis_options {
-  bool tcp = false;                    ///< also listen on a free port of 127.0.0.1
-  std::string password{};              ///< asked for, if not empty
-  std::vector<std::string> arguments;  ///< further ones of redis-server; they win over ours
+  bool tcp = false;                      ///< also listen on a free port of 127.0.0.1
+  std::string password{};                ///< asked for, if not empty
+  std::vector<std::string> arguments{};  ///< further ones of redis-server; they win over ours
 };
 
 /// A Redis server of one's own in a fresh temporary directory, without persistence, reachable by a
@@ -42,7 +42,7 @@ class private_redis {
   void kill_immediately();
   /// Starts again on the same socket, port and directory. No effect when running.
   void start();
-  /// The same, without waiting for anything but the socket: for a server that is loading.
+  /// The same, without waiting for an answer: for a server that loads for long.
   void start_without_waiting();
   /// stop() and start().
   void restart();
