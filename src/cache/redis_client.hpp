@@ -22,9 +22,9 @@ namespace soundhash::db::redis {
 struct client_hooks {
   /// On each new connection, after the handshake and before any call may use it. False: the
   /// connection is closed, the breaker stays open and another try follows later.
-  std::function<bool(session&)> before_use;
+  std::function<bool(session&)> before_use{};
   /// After the breaker has closed (true) or opened (false, and why).
-  std::function<void(bool available, std::string_view why)> on_change;
+  std::function<void(bool available, std::string_view why)> on_change{};
 };
 
 /// What a client has done so far.

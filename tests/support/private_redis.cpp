@@ -9,7 +9,10 @@
 #include <optional>
 #include <span>
 #include <sstream>
+#include <tuple>
 #include <utility>
+
+#include <unistd.h>
 
 #include <soundhash/db/core/error.hpp>
 
@@ -65,21 +68,38 @@ struct private_redis::impl {
   [[nodiscard]] std::filesystem::path log() const { return directory.path() / "log"; }
 
   [[nodiscard]] std::vector<std::string> arguments() const {
-    std::vector<std::string> all{find_program().string(), "--port", std::to_string(port)};
-    for (const auto& each :
-         {"--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--daemonize", "no"}) {
-      all.emplace_back(each);
+    std::vector<std::string> all{find_program().string()};
+    if (wanted.sentinel_of != 0) {
+      all.insert(all.end(), {write_sentinel_file().string(), "--sentinel"});
+      return all;
     }
-    all.insert(all.end(), {"--unixsocket", socket().string(), "--dir", directory.path().string()});
+    all.insert(all.end(), {"--port", std::to_string(port), "--bind", "127.0.0.1", "--save", "",
+                           "--appendonly", "no", "--unixsocket", socket().string(), "--dir",
+                           directory.path().string(), "--enable-debug-command", "yes"});
     if (!wanted.password.empty()) all.insert(all.end(), {"--requirepass", wanted.password});
     all.insert(all.end(), wanted.arguments.begin(), wanted.arguments.end());
     return all;
   }
 
-  void start() {
+  /// Sentinels take most settings from a file only, and write to it.
+  [[nodiscard]] std::filesystem::path write_sentinel_file() const {
+    const auto path = directory.path() / "sentinel.conf";
+    const std::string master = "sentinel monitor mymaster 127.0.0.1 ";
+    std::ofstream{path} << "port " << port << "\nbind 127.0.0.1\nunixsocket " << socket().string()
+                        << "\ndir " << directory.path().string() << "\n"
+                        << master << wanted.sentinel_of << " 1\n"
+                        << "sentinel down-after-milliseconds mymaster 500\n"
+                        << "sentinel failover-timeout mymaster 5000\n";
+    if (user) std::ignore = chown(path.c_str(), user->uid, user->gid);
+    return path;
+  }
+
+  void start(const std::vector<std::string>& more = {}) {
     if (running()) return;
     std::filesystem::remove(socket());
-    program.emplace(testing::child_command{.arguments = arguments(),
+    auto said = arguments();
+    said.insert(said.end(), more.begin(), more.end());
+    program.emplace(testing::child_command{.arguments = std::move(said),
                                            .environment = {"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8"},
                                            .directory = directory.path(),
                                            .output = log(),
@@ -160,8 +180,8 @@ void private_redis::start() {
   state_->start();
   state_->await_answer();
 }
-void private_redis::start_without_waiting() {
-  state_->start();
+void private_redis::start_loading_slowly() {
+  state_->start({"--key-load-delay", "1000"});
 }
 void private_redis::restart() {
   stop();

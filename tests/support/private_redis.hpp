@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -16,6 +17,9 @@ struct private_redis_options {
   bool tcp = false;                      ///< also listen on a free port of 127.0.0.1
   std::string password{};                ///< asked for, if not empty
   std::vector<std::string> arguments{};  ///< further ones of redis-server; they win over ours
+  /// Not 0: a sentinel that watches the master at this port of 127.0.0.1 as "mymaster", and alone
+  /// may name another after half a second of silence.
+  std::uint16_t sentinel_of = 0;
 };
 
 /// A Redis server of one's own in a fresh temporary directory, without persistence, reachable by a
@@ -42,8 +46,8 @@ class private_redis {
   void kill_immediately();
   /// Starts again on the same socket, port and directory. No effect when running.
   void start();
-  /// The same, without waiting for an answer: for a server that loads for long.
-  void start_without_waiting();
+  /// The same, but takes a millisecond for each key that was saved, and returns at once.
+  void start_loading_slowly();
   /// stop() and start().
   void restart();
   /// SIGSTOP: connections stay open and silent.
