@@ -124,6 +124,11 @@ struct client::impl {
     }
   }
 
+  bool ending() {
+    const std::lock_guard lock{mutex};
+    return stopping;
+  }
+
   /// Sleeps until then, or until something changed.
   bool probe_is_due(std::unique_lock<std::mutex>& lock) {
     const auto due = gate.next_probe();
@@ -144,6 +149,7 @@ struct client::impl {
       const std::lock_guard lock{mutex};
       changed.notify_all();
     } catch (const std::exception& failure) {
+      if (ending()) return;  // interrupted: no news
       gate.probe_failed(failure.what(), clock::now());
     }
   }
