@@ -36,8 +36,8 @@ class near_cache {
   /// CLOCK_MONOTONIC_COARSE: some milliseconds old, a sixth of the price.
   [[nodiscard]] static clock::time_point coarse_now() noexcept;
 
-  /// Keeps at most `options.entries` values, each for at most `options.ttl`. Answers nothing until
-  /// `trust` is called.
+  /// Keeps at most `options.entries` values, one at least, each for at most `options.ttl`. Answers
+  /// nothing until `trust` is called.
   explicit near_cache(const near_cache_options& options, now_function now = &coarse_now);
   ~near_cache();
   near_cache(const near_cache&) = delete;
@@ -78,7 +78,8 @@ class near_cache {
   /// The same for all values.
   void flush() noexcept;
 
-  /// All that others dropped is known here as of `until` less the bound: find answers until then.
+  /// What others dropped has been heard of late enough to answer until then, and no longer: also
+  /// when the thread that listens gets no time to say that it hears nothing.
   void trust(clock::time_point until) noexcept;
   /// Nobody tells any more what others drop: flushes, and answers nothing until `trust`.
   void distrust() noexcept;
@@ -97,6 +98,7 @@ class near_cache {
   class shard;
   struct entry;
 
+  [[nodiscard]] bool trusted(clock::time_point now) const noexcept;
   [[nodiscard]] bool valid(const entry& kept, clock::time_point now) const noexcept;
   [[nodiscard]] bool unchanged(const place& at) const noexcept;
   [[nodiscard]] shard& shard_of(std::size_t hash) noexcept;
@@ -107,7 +109,7 @@ class near_cache {
   std::vector<std::atomic<std::uint64_t>> dropped_;  // by hash of the tag
   std::atomic<std::uint64_t> flushes_{0};
   std::atomic<std::uint64_t> drops_{0};
-  std::atomic<clock::rep> trusted_until_;
+  std::atomic<clock::rep> trusted_until_{0};
 };
 
 }  // namespace soundhash::db
