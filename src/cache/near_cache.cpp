@@ -199,6 +199,7 @@ void near_cache::distrust() noexcept {
 
 near_cache::figures near_cache::stats() const {
   figures sums;
+  if (fork_.crossed()) return sums;  // the locks may be held by threads that are not here
   for (const auto& each : shards_) each->add_to(sums);
   sums.drops = drops_.load(std::memory_order_relaxed);
   sums.flushes = flushes_.load(std::memory_order_relaxed);
@@ -206,7 +207,8 @@ near_cache::figures near_cache::stats() const {
 }
 
 bool near_cache::trusted(clock::time_point now) const noexcept {
-  return now.time_since_epoch().count() < trusted_until_.load(std::memory_order_acquire);
+  return now.time_since_epoch().count() < trusted_until_.load(std::memory_order_acquire) &&
+         !fork_.crossed();
 }
 
 bool near_cache::valid(const entry& kept, clock::time_point now) const noexcept {

@@ -13,6 +13,8 @@
 #include <soundhash/db/cache/cache_options.hpp>
 #include <soundhash/db/core/cached.hpp>
 
+#include "core/fork_epoch.hpp"
+
 namespace soundhash::db {
 
 /// Values kept decoded in this process, in front of Redis. How a read uses it:
@@ -27,6 +29,7 @@ namespace soundhash::db {
 /// needs no room here. Tags share 32768 counters by hash: a shared one only drops too much.
 ///
 /// Keys and tags are byte strings, the same wherever they are given: as they are in Redis.
+/// In the child of a fork, which nobody tells anything, it answers nothing.
 /// Thread safety: safe for concurrent use.
 class near_cache {
  public:
@@ -93,6 +96,8 @@ class near_cache {
     std::size_t entries = 0;  ///< with those no longer valid
   };
   [[nodiscard]] figures stats() const;
+  /// Does it answer at the moment?
+  [[nodiscard]] bool trusted() const noexcept { return trusted(now_()); }
 
  private:
   class shard;
@@ -110,6 +115,7 @@ class near_cache {
   std::atomic<std::uint64_t> flushes_{0};
   std::atomic<std::uint64_t> drops_{0};
   std::atomic<clock::rep> trusted_until_{0};
+  const fork_epoch fork_;
 };
 
 }  // namespace soundhash::db

@@ -13,6 +13,8 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 namespace soundhash::db {
 namespace {
@@ -199,6 +201,16 @@ TEST_F(near_cache_test, makes_room_from_what_is_no_longer_valid) {
   fill("new", {"t"}, "v");
   EXPECT_EQ(near_.stats().evictions, 0U);
   EXPECT_EQ(find("new"), "v");
+}
+
+TEST_F(near_cache_test, answers_nothing_in_the_child_of_a_fork) {
+  fill("k", {"t"}, "v");
+  const auto child = ::fork();
+  if (child == 0) ::_exit(find("k") || near_.trusted() || near_.stats().hits > 0 ? 1 : 0);
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(find("k"), "v");
 }
 
 TEST(near_cache_bound_test, holds_exactly_for_any_size) {
