@@ -46,6 +46,8 @@ class SOUNDHASH_DB_EXPORT executor {
                       const cached& how) {
     std::optional<T> found;
     read_through(statement, values, options, how, found, read_one<T>);
+    // A near cache may have kept what maybe() of the same query found: nothing.
+    if (!found) throw cardinality_error{statement.name(), 0};
     return std::move(*found);
   }
 
