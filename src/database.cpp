@@ -1,6 +1,3 @@
-#include <algorithm>
-#include <array>
-#include <functional>
 #include <source_location>
 #include <string_view>
 #include <utility>
@@ -11,78 +8,12 @@
 #include <soundhash/db/database.hpp>
 #include <soundhash/db/observe/logger.hpp>
 
-#include "conninfo_from_options.hpp"
-#include "exec/engine.hpp"
-#include "observe/echo_log.hpp"
-#include "observe/interceptor_chain.hpp"
-#include "observe/slow_query_log.hpp"
-#include "observe/timing_interceptor.hpp"
+#include "engine_from_options.hpp"
+#include "exec/autocommit.hpp"
 #include "pool_figures.hpp"
 
 namespace soundhash::db {
 namespace {
-
-constexpr int oldest_server = 140000;
-
-bool is_utc(std::string_view zone) {
-  constexpr std::array<std::string_view, 8> names{"UTC",     "Etc/UTC", "GMT",       "Etc/GMT",
-                                                  "Etc/UCT", "UCT",     "Universal", "Zulu"};
-  return std::find(names.begin(), names.end(), zone) != names.end();
-}
-
-[[noreturn]] void throw_unsuitable(const std::string& problem) {
-  throw connection_error{problem, {.code = errc::configuration, .connection_usable = false}};
-}
-
-/// Checked on every new session; the server reports both unasked.
-void require_suitable(const driver::connection& session, bool require_utc) {
-  if (session.server_version() < oldest_server) {
-    throw_unsuitable("the server is PostgreSQL " +
-                     std::to_string(session.server_version() / 10000) +
-                     "; this library needs 14 or later");
-  }
-  const auto zone = session.parameter("TimeZone");
-  if (require_utc && !is_utc(zone)) {
-    throw_unsuitable("the server's TimeZone is \"" + sanitize(zone, 64) +
-                     "\", but timestamps are stored as UTC: run ALTER DATABASE … SET timezone = "
-                     "'UTC', or set SOUNDHASH_DB_REQUIRE_UTC=false");
-  }
-}
-
-/// Process numbers are below 2^22 on Linux and elsewhere (PID_MAX_LIMIT), and a pooler makes up 32
-/// random bits: so it costs nothing to suspect one, and only a suspicion costs a round trip. One
-/// connection in a thousand looks innocent; the next one will not.
-bool looks_pooled(int backend_pid) {
-  return backend_pid <= 0 || backend_pid > 4'194'304;
-}
-
-/// A pooler that was told to ignore the startup options lets us connect, and then no timeout holds
-/// and one client's prepared statements meet another's.
-void require_no_unknown_pooler(driver::connection& session, deadline until) {
-  if (!looks_pooled(session.backend_pid()) || !session.is_behind_pooler(until)) return;
-  throw connection_error{
-      "a pooler such as PgBouncer is between here and the server, and it drops the settings of the "
-      "session; set SOUNDHASH_DB_POOLER=transaction",
-      {.code = errc::refused_behind_pooler, .connection_usable = false}};
-}
-
-connection_pool::connector connector_for(const database_options& options) {
-  return [where = session_conninfo(options), utc = options.require_utc](deadline until) {
-    auto session = driver::connection::open(where, until);
-    require_suitable(*session, utc);
-    if (!where.pooled) require_no_unknown_pooler(*session, until);
-    return session;
-  };
-}
-
-interceptor_chain watchers_for(const database_options& options, metrics& registry) {
-  std::vector<std::shared_ptr<interceptor>> chain;
-  chain.push_back(std::make_shared<timing_interceptor>(registry));
-  chain.push_back(std::make_shared<slow_query_log>(options.slow_query));
-  if (options.echo) chain.push_back(std::make_shared<echo_log>());
-  chain.insert(chain.end(), options.interceptors.begin(), options.interceptors.end());
-  return interceptor_chain{std::move(chain), registry};
-}
 
 bool is_local(std::string_view host) {
   return host.empty() || host.front() == '/' || host == "localhost" || host == "::1" ||
@@ -100,50 +31,11 @@ void warn_of_unverified_peer(const database_options& options) {
       sanitize(options.host, 255));
 }
 
-void log_leak(const held_lease& leak) {
-  logger()->warn("a connection acquired in {}:{} is held for {} ms already; is it a leak?",
-                 leak.where.file_name(), leak.where.line(),
-                 std::chrono::duration_cast<std::chrono::milliseconds>(leak.held).count());
-}
-
-void log_outage(const std::string& endpoint, const connect_failure* cause) {
-  if (cause) {
-    logger()->warn("calls fail until {} can be reached again: {}", endpoint, cause->message);
-  } else {
-    logger()->info("{} is reached again", endpoint);
-  }
-}
-
-std::function<void(driver::connection&)> within(const std::function<void(hooked_session&)>& hook,
-                                                std::chrono::milliseconds limit) {
-  if (!hook) return {};
-  return [hook, limit](driver::connection& session) {
-    hooked_session seen{session, deadline::in(limit)};
-    hook(seen);
-  };
-}
-
-pool_hooks<driver::connection> hooks_for(const database_options& options) {
-  const auto limit = options.pool.connect_timeout;
-  return {.on_connect = within(options.hooks.on_connect, limit),
-          .on_acquire = within(options.hooks.on_acquire, limit),
-          .on_release = within(options.hooks.on_release, limit),
-          .on_leak = log_leak,
-          .on_outage = [endpoint = session_conninfo(options).endpoint()](
-                           const connect_failure* cause) { log_outage(endpoint, cause); }};
-}
-
-std::shared_ptr<engine> make_engine(const database_options& options) {
-  auto registry = std::make_shared<metrics>(options.slow_query);
-  return std::make_shared<engine>(options.pool, options.statement_timeout,
-                                  session_conninfo(options).endpoint(), connector_for(options),
-                                  hooks_for(options), registry, watchers_for(options, *registry));
-}
-
 }  // namespace
 
 struct database::impl {
-  explicit impl(const database_options& wanted) : options{wanted}, shared{make_engine(wanted)} {
+  explicit impl(const database_options& wanted)
+      : options{wanted}, shared{engine_from_options(wanted)} {
     shared->registry().add_collector([pool = std::weak_ptr{shared}](std::vector<figure>& out) {
       const auto alive = pool.lock();
       if (!alive) return;
@@ -222,6 +114,13 @@ void database::run_atomically(const call_options& options, function_ref<void(exe
   state_->shared->with_transaction(
       {.until = options.until, .stop = options.stop}, [&](transaction& tx) { body(tx); },
       std::source_location::current());
+}
+
+void database::run_changing(std::string_view table, const call_options& options,
+                            function_ref<void(executor&, tag_set&)> body) {
+  auto& shared = *state_->shared;
+  if (!shared.listener()) return executor::run_changing(table, options, body);
+  change_autocommitted(shared, table, options, body);
 }
 
 void database::run_with_transaction(const transaction_options& options,

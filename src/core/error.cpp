@@ -8,7 +8,7 @@
 namespace soundhash::db {
 namespace {
 
-constexpr std::array<std::string_view, 37> code_names{"refused",
+constexpr std::array<std::string_view, 38> code_names{"refused",
                                                       "name_resolution",
                                                       "connect_timeout",
                                                       "not_ready",
@@ -33,6 +33,7 @@ constexpr std::array<std::string_view, 37> code_names{"refused",
                                                       "serialization",
                                                       "deadlock",
                                                       "rolled_back",
+                                                      "unannounced",
                                                       "commit_in_doubt",
                                                       "decode",
                                                       "invalid_argument",

@@ -33,11 +33,12 @@ void validate(const transaction_options& options) {
 engine::engine(const pool_options& limits, std::chrono::milliseconds statement_timeout,
                std::string endpoint, connection_pool::connector connect,
                pool_hooks<driver::connection> hooks, std::shared_ptr<metrics> registry,
-               interceptor_chain watchers)
+               interceptor_chain watchers, std::shared_ptr<tag_listener> listener)
     : acquire_timeout_{limits.acquire_timeout},
       statement_timeout_{statement_timeout},
       registry_{std::move(registry)},
       watchers_{std::move(watchers)},
+      listener_{std::move(listener)},
       budget_{clock::now()},
       pool_{limits, std::move(endpoint), std::move(connect), std::move(hooks)} {}
 
@@ -53,15 +54,27 @@ connection_pool::lease engine::acquire(deadline until, std::stop_token stop,
 
 void engine::run(const query& statement, const params& values, const call_options& options,
                  function_ref<void(const result&)> consume) {
+  run(statement, values, options, consume, nullptr);
+}
+
+fetched engine::fetch(const query& statement, const params& values, const call_options& options) {
+  fetched found;
+  run(
+      statement, values, options, [](const result&) {}, &found);
+  return found;
+}
+
+void engine::run(const query& statement, const params& values, const call_options& options,
+                 function_ref<void(const result&)> consume, fetched* keep) {
   const call_options bounded{effective(options.until), options.stop};
   budget_.called();
   try {
-    return run_once(statement, values, bounded, consume);
+    return run_once(statement, values, bounded, consume, keep);
   } catch (const error& failure) {
     if (failure.code() == errc::commit_in_doubt) counters_.doubts.count(doubt_in::statement);
     if (!may_run_once_more(failure, statement.access(), bounded.until)) throw;
   }
-  run_once(statement, values, bounded, consume);
+  run_once(statement, values, bounded, consume, keep);
 }
 
 bool engine::may_run_once_more(const error& failure, access kind, deadline until) {
@@ -80,11 +93,12 @@ bool engine::may_run_once_more(const error& failure, access kind, deadline until
 }
 
 void engine::run_once(const query& statement, const params& values, const call_options& options,
-                      function_ref<void(const result&)> consume) {
+                      function_ref<void(const result&)> consume, fetched* keep) {
   statement_event event{.name = statement.name(), .sql = statement.sql()};
-  const auto rows = [&] {
+  auto rows = [&] {
     auto lease = acquire(options.until, options.stop);
     event.acquire = lease.waited();
+    if (keep != nullptr) keep->from_primary = lease->parameter("in_hot_standby") != "on";
     return observe(event, *lease,
                    {.name = statement.name(),
                     .sql = statement.sql(),
@@ -94,6 +108,7 @@ void engine::run_once(const query& statement, const params& values, const call_o
                     .stop = options.stop});
   }();  // the connection is free again before the rows are read
   deliver(event, rows, consume);
+  if (keep != nullptr) keep->rows = std::move(rows);
 }
 
 result engine::observe(statement_event& event, driver::connection& on,

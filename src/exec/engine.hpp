@@ -12,6 +12,7 @@
 #include <soundhash/db/exec/transaction.hpp>
 #include <soundhash/db/pool/pool_options.hpp>
 
+#include "core/tag_listener.hpp"
 #include "driver/connection.hpp"
 #include "exec/call_counters.hpp"
 #include "exec/retry_budget.hpp"
@@ -21,6 +22,12 @@
 
 namespace soundhash::db {
 
+/// Rows that their reader keeps, and whether a cache may keep them too: a standby may lag behind.
+struct fetched {
+  result rows;
+  bool from_primary = true;
+};
+
 /// What the executors of one database share: the pool, the interceptors and the default times.
 /// Thread safety: safe for concurrent use.
 class engine : public std::enable_shared_from_this<engine> {
@@ -28,7 +35,7 @@ class engine : public std::enable_shared_from_this<engine> {
   engine(const pool_options& limits, std::chrono::milliseconds statement_timeout,
          std::string endpoint, connection_pool::connector connect,
          pool_hooks<driver::connection> hooks, std::shared_ptr<metrics> registry,
-         interceptor_chain watchers);
+         interceptor_chain watchers, std::shared_ptr<tag_listener> listener = nullptr);
 
   /// The call's deadline, or the default: acquire timeout + statement timeout + 1 s; none at all
   /// when statements have no timeout.
@@ -42,6 +49,9 @@ class engine : public std::enable_shared_from_this<engine> {
   /// Runs one statement outside a transaction; once more when retry_policy.hpp says so.
   void run(const query& statement, const params& values, const call_options& options,
            function_ref<void(const result&)> consume);
+  /// The same, with the rows for the caller to keep.
+  [[nodiscard]] fetched fetch(const query& statement, const params& values,
+                              const call_options& options);
 
   [[nodiscard]] transaction begin(const transaction_options& options,
                                   const std::source_location& where);
@@ -63,18 +73,23 @@ class engine : public std::enable_shared_from_this<engine> {
   [[nodiscard]] metrics& registry() noexcept { return *registry_; }
   [[nodiscard]] call_counters& counters() noexcept { return counters_; }
   [[nodiscard]] transaction_tracker& tracker() noexcept { return tracker_; }
+  /// Who must know what was changed; nullptr: nobody.
+  [[nodiscard]] const std::shared_ptr<tag_listener>& listener() const noexcept { return listener_; }
   /// Retries and the ends of transactions.
   void add_figures(std::vector<figure>& out) const;
 
  private:
+  void run(const query& statement, const params& values, const call_options& options,
+           function_ref<void(const result&)> consume, fetched* keep);
   void run_once(const query& statement, const params& values, const call_options& options,
-                function_ref<void(const result&)> consume);
+                function_ref<void(const result&)> consume, fetched* keep);
   [[nodiscard]] bool may_run_once_more(const error& failure, access kind, deadline until);
 
   std::chrono::milliseconds acquire_timeout_;
   std::chrono::milliseconds statement_timeout_;
   std::shared_ptr<metrics> registry_;  // the chain refers to it
   interceptor_chain watchers_;
+  std::shared_ptr<tag_listener> listener_;
   retry_budget budget_;
   call_counters counters_;
   transaction_tracker tracker_;

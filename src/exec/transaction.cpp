@@ -59,7 +59,8 @@ transaction::impl::impl(std::shared_ptr<engine> shared, const transaction_option
     : owner{std::move(shared)},
       options{wanted},
       begin_sql{begin_text(wanted)},
-      lease{owner->acquire(wanted.until, wanted.stop, where)} {}
+      lease{owner->acquire(wanted.until, wanted.stop, where)},
+      changes{owner->listener()} {}
 
 deadline transaction::impl::limit(deadline call) const {
   return owner->effective(std::min(call, options.until));
@@ -104,6 +105,7 @@ void transaction::impl::run(const query& statement, const params& values, const 
     begun();
     throw;
   }
+  ++answered;
   if (lease->status() == driver::transaction_status::idle) throw_ended_by(statement);
   begun();
   owner->deliver(event, *rows, consume);
@@ -112,8 +114,29 @@ void transaction::impl::run(const query& statement, const params& values, const 
 /// The server would answer a later COMMIT with COMMIT, whatever had become of the transaction.
 void transaction::impl::throw_ended_by(const query& statement) {
   finish(state::in_doubt);
+  changes.committed();  // perhaps, and then it is acknowledged
   throw invalid_argument{"query \"" + std::string{statement.name()} + "\"",
                          "ended its transaction; use commit() and rollback() instead"};
+}
+
+/// A body that throws may have changed something unless a statement of it failed: then the
+/// transaction, or the savepoint around it, is rolled back.
+void transaction::impl::run_changing(std::string_view table, executor& self,
+                                     function_ref<void(executor&, tag_set&)> body) {
+  auto rows = changes.no_rows();
+  const auto before = answered;
+  try {
+    body(self, rows);
+  } catch (...) {
+    if (answered != before && !failed) changes.add_all(table);
+    throw;
+  }
+  changes.add(table, rows);
+}
+
+void transaction::impl::invalidate(const cache_tag& tag) {
+  require_open();
+  changes.add(tag);
 }
 
 /// A command of the transaction itself; BEGIN goes ahead when nothing was sent yet.
@@ -145,9 +168,10 @@ void transaction::impl::throw_in_doubt(const error& cause, const transaction_ide
                                        int backend_pid) {
   commit_in_doubt::resolver resolve;
   if (!about.id.empty()) {
-    resolve = [shared = owner, about](std::chrono::milliseconds limit) {
+    resolve = [shared = owner, about, changed = changes](std::chrono::milliseconds limit) {
       const auto outcome = ask_outcome(*shared, about, deadline::in(limit));
       shared->counters().resolutions.count(outcome);
+      if (outcome != commit_outcome::unknown) changed.committed();
       return outcome;
     };
   }
@@ -177,10 +201,12 @@ void transaction::impl::send_commit() {
 /// constraint; everything else is the one thing that matters: rolled back.
 void transaction::impl::throw_not_committed(const error& cause) {
   rollback();
+  changes.rolled_back();
   switch (cause.code()) {
     case errc::serialization:
     case errc::deadlock:
     case errc::rolled_back:
+    case errc::unannounced:
     case errc::constraint:
     case errc::lost:
       throw;
@@ -196,7 +222,10 @@ void transaction::impl::throw_not_committed(const error& cause) {
 void transaction::impl::commit() {
   if (ended()) require_open();
   lease.require_own();
-  if (at == state::fresh && !failed) return finish(state::committed);
+  if (at == state::fresh && !failed) {
+    finish(state::committed);
+    return changes.committed();
+  }
   auto& ends = owner->counters().commits;
   try {
     commit_open();
@@ -219,6 +248,7 @@ void transaction::impl::commit_open() {
   transaction_identity about;
   try {
     about = identify();
+    announce_changes();
   } catch (const error& failure) {
     throw_not_committed(failure);
   }
@@ -228,9 +258,22 @@ void transaction::impl::commit_open() {
   } catch (const error& failure) {
     if (failure.sent() != sent::maybe) throw_not_committed(failure);
     finish(state::in_doubt);
+    changes.in_doubt();
     throw_in_doubt(failure, about, backend_pid);
+  } catch (...) {
+    changes.in_doubt();
+    throw;
   }
   finish(state::committed);
+  changes.committed();
+}
+
+void transaction::impl::announce_changes() {
+  if (changes.announce()) return;
+  throw transaction_error{
+      "the transaction was rolled back: its changes could not be announced to the cache, and "
+      "SOUNDHASH_DB_CACHE_STRICT is closed; is Redis reachable?",
+      {.code = errc::unannounced, .sent = sent::yes, .retryable = true}};
 }
 
 void transaction::impl::rollback() noexcept {
@@ -293,6 +336,15 @@ void transaction::run(const query& statement, const params& values, const call_o
 
 void transaction::run_atomically(const call_options&, function_ref<void(executor&)> body) {
   body(*this);
+}
+
+void transaction::run_changing(std::string_view table, const call_options&,
+                               function_ref<void(executor&, tag_set&)> body) {
+  state_->run_changing(table, *this, body);
+}
+
+void transaction::invalidate(const cache_tag& tag) {
+  state_->invalidate(tag);
 }
 
 int transaction::open_savepoint() {

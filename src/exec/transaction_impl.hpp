@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <optional>
 #include <source_location>
@@ -8,6 +9,7 @@
 
 #include <soundhash/db/exec/transaction.hpp>
 
+#include "exec/change_log.hpp"
 #include "exec/engine.hpp"
 
 namespace soundhash::db {
@@ -20,6 +22,9 @@ struct transaction::impl {
 
   void run(const query& statement, const params& values, const call_options& call,
            function_ref<void(const result&)> consume);
+  void run_changing(std::string_view table, executor& self,
+                    function_ref<void(executor&, tag_set&)> body);
+  void invalidate(const cache_tag& tag);
   void commit();
   void rollback() noexcept;
   int open_savepoint();
@@ -38,6 +43,7 @@ struct transaction::impl {
   void finish(state how);
   [[nodiscard]] transaction_identity identify();
   void commit_open();
+  void announce_changes();
   void send_commit();
   [[noreturn]] void throw_not_committed(const error& cause);
   [[noreturn]] void throw_ended_by(const query& statement);
@@ -50,6 +56,8 @@ struct transaction::impl {
   connection_pool::lease lease;
   state at = state::fresh;
   bool failed = false;
+  std::size_t answered = 0;  ///< statements that did not fail
+  change_log changes;
   int savepoints = 0;
 };
 

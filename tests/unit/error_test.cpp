@@ -57,6 +57,7 @@ TEST(errc, names_are_those_of_the_enumerators) {
                                    {errc::query_cancelled, "query_cancelled"},
                                    {errc::constraint, "constraint"},
                                    {errc::rolled_back, "rolled_back"},
+                                   {errc::unannounced, "unannounced"},
                                    {errc::commit_in_doubt, "commit_in_doubt"},
                                    {errc::several_rows, "several_rows"},
                                    {errc::migration_mismatch, "migration_mismatch"}}) {

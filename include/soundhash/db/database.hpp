@@ -129,6 +129,8 @@ class SOUNDHASH_DB_EXPORT database final : public executor {
   void run(const query& statement, const params& values, const call_options& options,
            function_ref<void(const result&)> consume) override;
   void run_atomically(const call_options& options, function_ref<void(executor&)> body) override;
+  void run_changing(std::string_view table, const call_options& options,
+                    function_ref<void(executor&, tag_set&)> body) override;
   void run_with_transaction(const transaction_options& options,
                             function_ref<void(transaction&)> body,
                             const std::source_location& where);

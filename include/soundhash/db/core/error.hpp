@@ -42,6 +42,7 @@
 /// | unique, foreign key, not null, check, exclusion       | constraint_violation | constraint              | yes       | no          |
 /// | 40001 / 40P01 after the last try                      | transaction_error    | serialization, deadlock | yes       | yes         |
 /// | commit() refused, or answered by ROLLBACK or an error | transaction_error    | rolled_back             | yes       | no          |
+/// | strict cache could not be told before COMMIT          | transaction_error    | unannounced             | yes       | yes         |
 /// | COMMIT (or autocommit write) sent, no answer          | commit_in_doubt      | commit_in_doubt         | maybe     | no          |
 /// | cell does not fit the C++ type                        | decode_error         | decode                  | yes       | no          |
 /// | argument has a NUL, is too long, out of range         | invalid_argument     | invalid_argument        | no        | no          |
@@ -82,6 +83,7 @@ enum class errc : std::uint8_t {
   serialization,
   deadlock,
   rolled_back,
+  unannounced,
   commit_in_doubt,
   decode,
   invalid_argument,

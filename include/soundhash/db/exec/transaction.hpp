@@ -56,6 +56,12 @@ class SOUNDHASH_DB_EXPORT transaction final : public executor {
   /// takes as a rollback.
   void rollback() noexcept;
 
+  /// For SQL of your own that changes what somebody reads through the cache: once the transaction
+  /// is committed, and before commit() returns, the values with this tag are dropped. Repositories
+  /// do this by themselves. A rollback drops nothing, a rolled back savepoint too much. Throws:
+  /// transaction_error, invalid_argument when the transaction has failed or ended.
+  void invalidate(const cache_tag& tag);
+
   /// Runs `body(tx)`; when it throws, only what it did is undone and the exception goes on.
   /// Throws: what the body throws; as executor.
   template <class F>
@@ -83,6 +89,8 @@ class SOUNDHASH_DB_EXPORT transaction final : public executor {
   void run(const query& statement, const params& values, const call_options& options,
            function_ref<void(const result&)> consume) override;
   void run_atomically(const call_options& options, function_ref<void(executor&)> body) override;
+  void run_changing(std::string_view table, const call_options& options,
+                    function_ref<void(executor&, tag_set&)> body) override;
   int open_savepoint();
   void release_savepoint(int mark);
   void rollback_to_savepoint(int mark) noexcept;
