@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cstdlib>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include <spdlog/spdlog.h>
@@ -12,14 +12,17 @@
 #include <soundhash/db/database_options.hpp>
 #include <soundhash/db/observe/logger.hpp>
 
+#include "cache_settings.hpp"
 #include "core/bounds.hpp"
 #include "core/dotenv.hpp"
 #include "core/url.hpp"
 #include "pool/pool_limits.hpp"
+#include "setting.hpp"
 
 namespace soundhash::db {
 namespace {
 
+using namespace settings;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 using variable_map = std::map<std::string, std::string>;
@@ -29,21 +32,12 @@ constexpr std::string_view url_variable = "DATABASE_URL";
 constexpr std::string_view schema_form =
     "an identifier of at most 63 of a-z, 0-9 and _, not beginning with a digit or pg_";
 constexpr std::string_view application_name_form = "at most 63 printable ASCII characters";
-constexpr std::string_view text_form = "text without control characters";
 
 constexpr bounds<milliseconds> statement_timeout_bounds{milliseconds{0},
                                                         std::chrono::hours{24 * 24}};
 constexpr bounds<milliseconds> slow_query_bounds{milliseconds{1}, std::chrono::hours{24}};
-constexpr bounds<std::uint16_t> port_bounds{1, 65'535};
-constexpr bounds<int> redis_db_bounds{0, 65'535};
-constexpr bounds<seconds> ttl_bounds{seconds{1}, std::chrono::hours{24 * 365}};
 
 // --- what a text may hold ---
-
-bool has_control_character(std::string_view text) {
-  return std::any_of(text.begin(), text.end(),
-                     [](unsigned char c) { return c < 0x20 || c == 0x7F; });
-}
 
 bool is_schema_name(std::string_view text) {
   constexpr std::string_view first = "abcdefghijklmnopqrstuvwxyz_";
@@ -57,64 +51,7 @@ bool is_application_name(std::string_view text) {
   return text.size() <= 63 && std::all_of(text.begin(), text.end(), printable);
 }
 
-/// libpq reads texts up to their first NUL byte, so one would cut them in silence.
-bool has_nul(std::string_view text) {
-  return text.find('\0') != std::string_view::npos;
-}
-
 // --- one variable ---
-
-struct variable {
-  std::string_view name;
-  std::string_view value;
-};
-
-/// Only for variables that are not secret: the message repeats the value.
-[[noreturn]] void refuse(const variable& given, std::string_view problem,
-                         std::string_view accepted) {
-  throw config_error{given.name, "\"" + sanitize(given.value, 64) + "\" " + std::string{problem},
-                     accepted};
-}
-
-std::string_view trimmed(std::string_view text) {
-  constexpr std::string_view whitespace = " \t\r\n\v\f";
-  const auto first = std::min(text.find_first_not_of(whitespace), text.size());
-  return text.substr(first, text.find_last_not_of(whitespace) + 1 - first);
-}
-
-std::optional<std::int64_t> whole_number(std::string_view text) {
-  std::int64_t number = 0;
-  const auto* end = text.data() + text.size();
-  const auto [stop, failure] = std::from_chars(text.data(), end, number);
-  if (failure != std::errc{} || stop != end) return std::nullopt;
-  return number;
-}
-
-/// A whole number in a range. `note` tells the meaning of special values.
-std::int64_t number(const variable& given, bounds<std::int64_t> range, std::string_view unit = {},
-                    std::string_view note = {}) {
-  const auto value = whole_number(trimmed(given.value));
-  if (value && range.contains(*value)) return *value;
-  std::string accepted = "a whole number";
-  if (!unit.empty()) accepted.append(" of ").append(unit);
-  accepted.append(", ").append(amount(range.low)).append(" to ").append(amount(range.high));
-  if (!note.empty()) accepted.append("; ").append(note);
-  refuse(given, value ? "is out of range" : "is not a whole number in range", accepted);
-}
-
-milliseconds in_milliseconds(const variable& given, const bounds<milliseconds>& range,
-                             std::string_view note = {}) {
-  return milliseconds{number(given, {range.low.count(), range.high.count()}, "milliseconds", note)};
-}
-
-std::uint16_t port(const variable& given) {
-  return static_cast<std::uint16_t>(number(given, {port_bounds.low, port_bounds.high}));
-}
-
-std::size_t count(const variable& given, const bounds<std::size_t>& range) {
-  return static_cast<std::size_t>(
-      number(given, {static_cast<std::int64_t>(range.low), static_cast<std::int64_t>(range.high)}));
-}
 
 /// A count of which `unlimited`, just below the range, means no limit.
 std::optional<std::size_t> limit(const variable& given, const bounds<std::size_t>& range) {
@@ -155,28 +92,6 @@ milliseconds recycle(const variable& given) {
   return seconds{std::max<std::int64_t>(value, 0)};
 }
 
-bool flag(const variable& given) {
-  constexpr std::array<std::string_view, 4> yes{"true", "1", "yes", "on"};
-  constexpr std::array<std::string_view, 4> no{"false", "0", "no", "off"};
-  std::string word{trimmed(given.value)};
-  std::transform(word.begin(), word.end(), word.begin(), [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  });
-  if (std::find(yes.begin(), yes.end(), word) != yes.end()) return true;
-  if (std::find(no.begin(), no.end(), word) != no.end()) return false;
-  refuse(given, "is not a boolean", "true, false, 1, 0, yes, no, on or off");
-}
-
-std::string text(const variable& given) {
-  if (has_control_character(given.value)) refuse(given, "holds a control character", text_form);
-  return std::string{given.value};
-}
-
-secret hidden(const variable& given) {
-  if (has_nul(given.value)) throw config_error{given.name, "holds a NUL byte", "text without it"};
-  return secret{std::string{given.value}};
-}
-
 std::string schema(const variable& given) {
   if (!is_schema_name(given.value)) refuse(given, "is not a usable schema name", schema_form);
   return std::string{given.value};
@@ -195,11 +110,6 @@ pooler_mode pooler(const variable& given) {
 }
 
 // --- the variables ---
-
-struct setting {
-  std::string_view name;
-  void (*read)(database_options& into, const variable& given);
-};
 
 /// Read only when there is no DATABASE_URL.
 constexpr std::array connection_parts{
@@ -229,22 +139,6 @@ constexpr std::array other_settings{
             [](auto& into, const auto& given) {
               into.statement_timeout =
                   in_milliseconds(given, statement_timeout_bounds, "0 is no timeout");
-            }},
-    setting{"REDIS_ENABLED",
-            [](auto& into, const auto& given) { into.cache.enabled = flag(given); }},
-    setting{"REDIS_HOST", [](auto& into, const auto& given) { into.cache.host = text(given); }},
-    setting{"REDIS_PORT", [](auto& into, const auto& given) { into.cache.port = port(given); }},
-    setting{"REDIS_DB",
-            [](auto& into, const auto& given) {
-              into.cache.db =
-                  static_cast<int>(number(given, {redis_db_bounds.low, redis_db_bounds.high}));
-            }},
-    setting{"REDIS_PASSWORD",
-            [](auto& into, const auto& given) { into.cache.password = hidden(given); }},
-    setting{"CACHE_TTL_SECONDS",
-            [](auto& into, const auto& given) {
-              into.cache.ttl = seconds{
-                  number(given, {ttl_bounds.low.count(), ttl_bounds.high.count()}, "seconds")};
             }},
     setting{"SOUNDHASH_DB_SCHEMA",
             [](auto& into, const auto& given) { into.schema = schema(given); }},
@@ -289,11 +183,19 @@ constexpr std::array other_settings{
             }},
 };
 
+/// All that are read with and without DATABASE_URL.
+constexpr std::array<std::span<const setting> (*)(), 2> read_always{
+    [] { return std::span<const setting>{other_settings}; }, cache_settings};
+
 bool is_setting(std::string_view name) {
   const auto named = [name](const setting& known) { return known.name == name; };
+  const auto in = [&](const auto& group) {
+    const auto known = group();
+    return std::any_of(known.begin(), known.end(), named);
+  };
   return name == url_variable ||
          std::any_of(connection_parts.begin(), connection_parts.end(), named) ||
-         std::any_of(other_settings.begin(), other_settings.end(), named);
+         std::any_of(read_always.begin(), read_always.end(), in);
 }
 
 bool is_own_name(std::string_view name) {
@@ -306,8 +208,10 @@ bool is_password(std::string_view name) {
 
 std::string own_names() {
   std::string names;
-  for (const auto& known : other_settings) {
-    if (is_own_name(known.name)) names.append(names.empty() ? "" : ", ").append(known.name);
+  for (const auto group : read_always) {
+    for (const auto& known : group()) {
+      if (is_own_name(known.name)) names.append(names.empty() ? "" : ", ").append(known.name);
+    }
   }
   return names;
 }
@@ -325,10 +229,9 @@ const std::string* value_of(const variable_map& variables, std::string_view name
   return found == variables.end() || found->second.empty() ? nullptr : &found->second;
 }
 
-template <std::size_t N>
-void read(const std::array<setting, N>& settings, const variable_map& variables,
+void read(std::span<const setting> known_ones, const variable_map& variables,
           database_options& into) {
-  for (const auto& known : settings) {
+  for (const auto& known : known_ones) {
     if (const auto* value = value_of(variables, known.name)) known.read(into, {known.name, *value});
   }
 }
@@ -445,21 +348,6 @@ void use_client_encoding(database_options& into) {
 
 // --- checks of the members ---
 
-void require_text(std::string_view member, std::string_view value, std::string_view accepted,
-                  bool fits) {
-  if (fits) return;
-  throw config_error{member, "\"" + sanitize(value, 64) + "\" is not accepted", accepted};
-}
-
-void require_name(std::string_view member, std::string_view value) {
-  require_text(member, value, "text that is not empty, without control characters",
-               !value.empty() && !has_control_character(value));
-}
-
-void require_no_nul(std::string_view member, std::string_view value) {
-  if (has_nul(value)) throw config_error{member, "holds a NUL byte", "text without it"};
-}
-
 /// Keywords that a member or the library itself sets: a second value would win over it unseen.
 void require_parameter(const std::string& keyword, const std::string& value) {
   constexpr std::array<std::string_view, 7> taken{
@@ -476,14 +364,6 @@ void require_no_startup_options(const database_options& all) {
   if (all.pooler == pooler_mode::none || all.parameters.count("options") == 0) return;
   throw config_error{"parameters.options", "cannot pass the pooler (SOUNDHASH_DB_POOLER)",
                      "none; give such settings to the role: ALTER ROLE … SET …"};
-}
-
-void validate_cache(const cache_options& cache) {
-  require_name("cache.host", cache.host);
-  require_within("cache.port", cache.port, port_bounds);
-  require_within("cache.db", cache.db, redis_db_bounds);
-  require_within("cache.ttl", cache.ttl, ttl_bounds);
-  require_no_nul("cache.password", cache.password.reveal());
 }
 
 }  // namespace
@@ -506,7 +386,7 @@ database_options database_options::from_variables(const variable_map& variables)
   const auto* url = value_of(variables, url_variable);
   auto options = url != nullptr ? from_url(*url) : database_options{};
   if (url == nullptr) read(connection_parts, variables, options);
-  read(other_settings, variables, options);
+  for (const auto group : read_always) read(group(), variables, options);
   return options;
 }
 

@@ -45,6 +45,25 @@ const std::vector<std::string> names{"DATABASE_URL",
                                      "REDIS_DB",
                                      "REDIS_PASSWORD",
                                      "CACHE_TTL_SECONDS",
+                                     "SOUNDHASH_DB_REDIS_USER",
+                                     "SOUNDHASH_DB_REDIS_TLS",
+                                     "SOUNDHASH_DB_REDIS_TLS_CA_FILE",
+                                     "SOUNDHASH_DB_REDIS_TLS_CERT_FILE",
+                                     "SOUNDHASH_DB_REDIS_TLS_KEY_FILE",
+                                     "SOUNDHASH_DB_REDIS_SENTINELS",
+                                     "SOUNDHASH_DB_REDIS_SENTINEL_MASTER",
+                                     "SOUNDHASH_DB_REDIS_CONNECT_TIMEOUT_MS",
+                                     "SOUNDHASH_DB_REDIS_COMMAND_TIMEOUT_MS",
+                                     "SOUNDHASH_DB_REDIS_CONNECTIONS",
+                                     "SOUNDHASH_DB_CACHE_TTL_CHANNEL_SECONDS",
+                                     "SOUNDHASH_DB_CACHE_TTL_VIDEO_SECONDS",
+                                     "SOUNDHASH_DB_CACHE_TTL_MATCH_SECONDS",
+                                     "SOUNDHASH_DB_CACHE_NEGATIVE_TTL_MS",
+                                     "SOUNDHASH_DB_CACHE_MAX_VALUE_BYTES",
+                                     "SOUNDHASH_DB_CACHE_NAMESPACE",
+                                     "SOUNDHASH_DB_CACHE_STRICT",
+                                     "SOUNDHASH_DB_NEAR_CACHE_ENTRIES",
+                                     "SOUNDHASH_DB_NEAR_CACHE_TTL_MS",
                                      "SOUNDHASH_DB_SCHEMA",
                                      "SOUNDHASH_DB_APPLICATION_NAME",
                                      "SOUNDHASH_DB_POOLER",
@@ -76,6 +95,27 @@ std::string refusal_of_url(const std::string& url) {
   return refusal([&] { static_cast<void>(database_options::from_url(url)); });
 }
 
+void describe_more(std::ostream& out, const cache_options& cache) {
+  out << "\ncache.user=" << cache.user << "\ncache.tls=" << cache.tls.enabled
+      << "\ncache.tls.ca_file=" << cache.tls.ca_file
+      << "\ncache.tls.certificate=" << cache.tls.certificate << "\ncache.tls.key=" << cache.tls.key
+      << "\ncache.sentinels=";
+  for (const auto& one : cache.sentinels) out << one.host << " " << one.port << ";";
+  out << "\ncache.sentinel_master=" << cache.sentinel_master
+      << "\ncache.connect_timeout=" << cache.connect_timeout.count()
+      << "\ncache.command_timeout=" << cache.command_timeout.count()
+      << "\ncache.connections=" << cache.connections
+      << "\ncache.channel_ttl=" << cache.channel_ttl.count()
+      << "\ncache.video_ttl=" << cache.video_ttl.count()
+      << "\ncache.match_ttl=" << cache.match_ttl.count()
+      << "\ncache.negative_ttl=" << cache.negative_ttl.count()
+      << "\ncache.max_value_bytes=" << cache.max_value_bytes
+      << "\ncache.name_space=" << cache.name_space
+      << "\ncache.strict=" << static_cast<int>(cache.strict)
+      << "\ncache.near_cache.entries=" << cache.near_cache.entries
+      << "\ncache.near_cache.ttl=" << cache.near_cache.ttl.count() << "\n";
+}
+
 /// Every member as text, so that two of them can be compared and their difference be seen.
 std::string described(const database_options& all) {
   std::ostringstream out;
@@ -102,7 +142,8 @@ std::string described(const database_options& all) {
       << "\ncache.enabled=" << all.cache.enabled << "\ncache.host=" << all.cache.host
       << "\ncache.port=" << all.cache.port << "\ncache.db=" << all.cache.db
       << "\ncache.password=" << all.cache.password.reveal()
-      << "\ncache.ttl=" << all.cache.ttl.count() << "\n";
+      << "\ncache.ttl=" << all.cache.ttl.count();
+  describe_more(out, all.cache);
   return out.str();
 }
 
@@ -113,7 +154,12 @@ const std::string documented_defaults =
     "ping_after=30000\nmin_idle=0\nidle_timeout=0\nkeepalive=0\nleak_after=0\nmax_waiters="
     "10000\nstatement_timeout=30000\necho=0\nslow_query=100\n"
     "require_utc=1\ncache.enabled=0\ncache.host=localhost\ncache.port=6379\ncache.db=0\n"
-    "cache.password=\ncache.ttl=300\n";
+    "cache.password=\ncache.ttl=300\ncache.user=\ncache.tls=0\ncache.tls.ca_file=\n"
+    "cache.tls.certificate=\ncache.tls.key=\ncache.sentinels=\ncache.sentinel_master=mymaster\n"
+    "cache.connect_timeout=100\ncache.command_timeout=50\ncache.connections=2\n"
+    "cache.channel_ttl=0\ncache.video_ttl=0\ncache.match_ttl=0\ncache.negative_ttl=3000\n"
+    "cache.max_value_bytes=1048576\ncache.name_space=\ncache.strict=0\n"
+    "cache.near_cache.entries=0\ncache.near_cache.ttl=2000\n";
 
 /// The defaults with one line replaced.
 std::string defaults_but(const std::string& line) {
@@ -176,6 +222,27 @@ const accepted_case accepted_cases[] = {
     {"REDIS_PASSWORD", "x", "cache.password=x"},
     {"CACHE_TTL_SECONDS", "1", "cache.ttl=1"},
     {"CACHE_TTL_SECONDS", "31536000", "cache.ttl=31536000"},
+    {"SOUNDHASH_DB_REDIS_USER", "cache", "cache.user=cache"},
+    {"SOUNDHASH_DB_REDIS_TLS", "on", "cache.tls=1"},
+    {"SOUNDHASH_DB_REDIS_SENTINELS", "a", "cache.sentinels=a 26379;"},
+    {"SOUNDHASH_DB_REDIS_SENTINELS", "a:1, [::1]:2,[fe80::1]",
+     "cache.sentinels=a 1;::1 2;fe80::1 26379;"},
+    {"SOUNDHASH_DB_REDIS_SENTINEL_MASTER", "m", "cache.sentinel_master=m"},
+    {"SOUNDHASH_DB_REDIS_CONNECT_TIMEOUT_MS", "60000", "cache.connect_timeout=60000"},
+    {"SOUNDHASH_DB_REDIS_COMMAND_TIMEOUT_MS", "1", "cache.command_timeout=1"},
+    {"SOUNDHASH_DB_REDIS_CONNECTIONS", "64", "cache.connections=64"},
+    {"SOUNDHASH_DB_CACHE_TTL_CHANNEL_SECONDS", "60", "cache.channel_ttl=60"},
+    {"SOUNDHASH_DB_CACHE_TTL_VIDEO_SECONDS", "0", "cache.video_ttl=0"},
+    {"SOUNDHASH_DB_CACHE_TTL_MATCH_SECONDS", "31536000", "cache.match_ttl=31536000"},
+    {"SOUNDHASH_DB_CACHE_NEGATIVE_TTL_MS", "60000", "cache.negative_ttl=60000"},
+    {"SOUNDHASH_DB_CACHE_MAX_VALUE_BYTES", "1024", "cache.max_value_bytes=1024"},
+    {"SOUNDHASH_DB_CACHE_MAX_VALUE_BYTES", "67108864", "cache.max_value_bytes=67108864"},
+    {"SOUNDHASH_DB_CACHE_NAMESPACE", "staging-2.eu_A", "cache.name_space=staging-2.eu_A"},
+    {"SOUNDHASH_DB_CACHE_STRICT", "off", "cache.strict=0"},
+    {"SOUNDHASH_DB_CACHE_STRICT", " open", "cache.strict=1"},
+    {"SOUNDHASH_DB_CACHE_STRICT", "closed", "cache.strict=2"},
+    {"SOUNDHASH_DB_NEAR_CACHE_ENTRIES", "100000", "cache.near_cache.entries=100000"},
+    {"SOUNDHASH_DB_NEAR_CACHE_TTL_MS", "1", "cache.near_cache.ttl=1"},
     {"SOUNDHASH_DB_SCHEMA", "_s0", "schema=_s0"},
     {"SOUNDHASH_DB_SCHEMA", std::string(63, 's'), "schema=" + std::string(63, 's')},
     {"SOUNDHASH_DB_APPLICATION_NAME", "worker 1", "application_name=worker 1"},
@@ -213,6 +280,8 @@ struct refused_case {
 
 const std::string whole = "is not a whole number in range; accepted: a whole number";
 const std::string range = "is out of range; accepted: a whole number";
+const std::string sentinels =
+    "is no list of Sentinels; accepted: host:port,host:port, at most 16; [host] if it has a :";
 const std::string bools = "is not a boolean; accepted: true, false, 1, 0, yes, no, on or off";
 const std::string pool_time =
     "is not a time in range; accepted: seconds with at most 3 decimals, 0.001 to 86400";
@@ -259,6 +328,25 @@ const refused_case refused_cases[] = {
     {"REDIS_DB", "65536", range + ", 0 to 65535"},
     {"CACHE_TTL_SECONDS", "0", range + " of seconds, 1 to 31536000"},
     {"CACHE_TTL_SECONDS", "31536001", range + " of seconds, 1 to 31536000"},
+    {"SOUNDHASH_DB_REDIS_TLS", "maybe", bools},
+    {"SOUNDHASH_DB_REDIS_SENTINELS", "a,", sentinels},
+    {"SOUNDHASH_DB_REDIS_SENTINELS", "a:0", sentinels},
+    {"SOUNDHASH_DB_REDIS_SENTINELS", "a:1:2", sentinels},
+    {"SOUNDHASH_DB_REDIS_SENTINELS", "[::1", sentinels},
+    {"SOUNDHASH_DB_REDIS_SENTINELS", "[::1]1", sentinels},
+    {"SOUNDHASH_DB_REDIS_SENTINELS", "a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q", sentinels},
+    {"SOUNDHASH_DB_REDIS_CONNECT_TIMEOUT_MS", "0", range + " of milliseconds, 1 to 60000"},
+    {"SOUNDHASH_DB_REDIS_COMMAND_TIMEOUT_MS", "60001", range + " of milliseconds, 1 to 60000"},
+    {"SOUNDHASH_DB_REDIS_CONNECTIONS", "0", range + ", 1 to 64"},
+    {"SOUNDHASH_DB_CACHE_TTL_VIDEO_SECONDS", "-1",
+     range + " of seconds, 0 to 31536000; 0 is CACHE_TTL_SECONDS"},
+    {"SOUNDHASH_DB_CACHE_NEGATIVE_TTL_MS", "60001", range + " of milliseconds, 1 to 60000"},
+    {"SOUNDHASH_DB_CACHE_MAX_VALUE_BYTES", "1023", range + " of bytes, 1024 to 67108864"},
+    {"SOUNDHASH_DB_CACHE_NAMESPACE", "a b",
+     "is not accepted; accepted: at most 64 of a-z A-Z 0-9 _ . -"},
+    {"SOUNDHASH_DB_CACHE_STRICT", "true", "is no mode; accepted: off, open or closed"},
+    {"SOUNDHASH_DB_NEAR_CACHE_ENTRIES", "10000001", range + " of entries, 0 to 10000000"},
+    {"SOUNDHASH_DB_NEAR_CACHE_TTL_MS", "0", range + " of milliseconds, 1 to 60000"},
     {"SOUNDHASH_DB_SCHEMA", "Public", identifier},
     {"SOUNDHASH_DB_SCHEMA", "1a", identifier},
     {"SOUNDHASH_DB_SCHEMA", "a,b", identifier},
@@ -518,6 +606,38 @@ TEST(database_options, validate_names_member_value_and_range) {
             "cache.db: -1 is out of range; accepted: 0 to 65535");
   EXPECT_EQ(invalid([](o& x) { x.cache.ttl = 0s; }),
             "cache.ttl: 0 s is out of range; accepted: 1 s to 31536000 s");
+  EXPECT_EQ(invalid([](o& x) { x.cache.video_ttl = -1s; }),
+            "cache.video_ttl: -1 s is out of range; accepted: 0 s to 31536000 s");
+  EXPECT_EQ(invalid([](o& x) { x.cache.negative_ttl = 0ms; }),
+            "cache.negative_ttl: 0 ms is out of range; accepted: 1 ms to 60000 ms");
+  EXPECT_EQ(invalid([](o& x) { x.cache.command_timeout = 0ms; }),
+            "cache.command_timeout: 0 ms is out of range; accepted: 1 ms to 60000 ms");
+  EXPECT_EQ(invalid([](o& x) { x.cache.connect_timeout = 2min; }),
+            "cache.connect_timeout: 120000 ms is out of range; accepted: 1 ms to 60000 ms");
+  EXPECT_EQ(invalid([](o& x) { x.cache.connections = 65; }),
+            "cache.connections: 65 is out of range; accepted: 1 to 64");
+  EXPECT_EQ(invalid([](o& x) { x.cache.max_value_bytes = 1; }),
+            "cache.max_value_bytes: 1 is out of range; accepted: 1024 to 67108864");
+  EXPECT_EQ(invalid([](o& x) { x.cache.near_cache.ttl = 0ms; }),
+            "cache.near_cache.ttl: 0 ms is out of range; accepted: 1 ms to 60000 ms");
+  EXPECT_EQ(invalid([](o& x) { x.cache.near_cache.entries = 10'000'001; }),
+            "cache.near_cache.entries: 10000001 is out of range; accepted: 0 to 10000000");
+  EXPECT_EQ(invalid([](o& x) {
+              x.cache.sentinels = {{"a", 0}};
+            }),
+            "cache.sentinels: 0 is out of range; accepted: 1 to 65535");
+}
+
+TEST(database_options, validate_refuses_halves_of_tls) {
+  using o = database_options;
+  EXPECT_EQ(invalid([](o& x) { x.cache.tls.ca_file = "ca.pem"; }),
+            "cache.tls: has files but is not enabled; accepted: enabled, or no files");
+  EXPECT_EQ(invalid([](o& x) {
+              x.cache.tls.enabled = true;
+              x.cache.tls.key = "key.pem";
+            }),
+            "cache.tls: has a certificate without key, or a key without certificate; accepted: "
+            "both or neither");
 }
 
 TEST(database_options, validate_refuses_bad_texts) {
@@ -532,6 +652,12 @@ TEST(database_options, validate_refuses_bad_texts) {
   starts(invalid([](o& x) { x.schema = "a b"; }), "schema: \"a b\" is not accepted");
   starts(invalid([](o& x) { x.application_name = "\t"; }), "application_name: \"\\x09\" is not");
   starts(invalid([](o& x) { x.cache.host = ""; }), "cache.host: \"\" is not accepted");
+  starts(invalid([](o& x) { x.cache.user = "\n"; }), "cache.user: \"\\x0a\" is not accepted");
+  starts(invalid([](o& x) { x.cache.name_space = "*"; }), "cache.name_space: \"*\" is not");
+  starts(invalid([](o& x) { x.cache.name_space = std::string(65, 'a'); }),
+         "cache.name_space: \"aaaa");
+  starts(invalid([](o& x) { x.cache.sentinels = {{"", 1}}; }), "cache.sentinels: \"\" is not");
+  starts(invalid([](o& x) { x.cache.sentinel_master = ""; }), "cache.sentinel_master: \"\" is");
   starts(invalid([](o& x) { x.password = secret{canary + "\0"s}; }), "password: holds a NUL");
   starts(invalid([](o& x) { x.cache.password = secret{canary + "\0"s}; }), "cache.password: holds");
   starts(invalid([](o& x) { x.parameters["password"] = canary; }), "parameters: \"password\" is");
@@ -664,8 +790,16 @@ TEST(env_example, lists_every_name_with_its_default) {
 
 TEST(env_example, shows_a_value_wherever_the_default_is_not_empty) {
   const auto path = std::filesystem::path{SOUNDHASH_DB_SOURCE_DIR} / ".env.example";
-  const std::vector<std::string> empty{"DATABASE_PASSWORD", "DATABASE_URL", "DATABASE_USER",
-                                       "REDIS_PASSWORD"};
+  const std::vector<std::string> empty{"DATABASE_PASSWORD",
+                                       "DATABASE_URL",
+                                       "DATABASE_USER",
+                                       "REDIS_PASSWORD",
+                                       "SOUNDHASH_DB_CACHE_NAMESPACE",
+                                       "SOUNDHASH_DB_REDIS_SENTINELS",
+                                       "SOUNDHASH_DB_REDIS_TLS_CA_FILE",
+                                       "SOUNDHASH_DB_REDIS_TLS_CERT_FILE",
+                                       "SOUNDHASH_DB_REDIS_TLS_KEY_FILE",
+                                       "SOUNDHASH_DB_REDIS_USER"};
   std::vector<std::string> found;
   const auto file = read_dotenv(path);
   ASSERT_TRUE(file);
