@@ -2,6 +2,7 @@
 
 #include "repository/column_limits.hpp"
 #include "repository/columns.hpp"
+#include "repository/row_tags.hpp"
 
 #define COLUMNS SOUNDHASH_DB_CHANNEL_COLUMNS("", "")
 #define INSERT                                                                      \
@@ -34,7 +35,8 @@ constexpr query change{"channel.update",
 
 constexpr query set_processed{"channel.mark_processed",
                               "UPDATE channels SET last_processed = " SOUNDHASH_DB_UTC_NOW
-                              ", updated_at = " SOUNDHASH_DB_UTC_NOW " WHERE id = $1"};
+                              ", updated_at = " SOUNDHASH_DB_UTC_NOW
+                              " WHERE id = $1 RETURNING channel_id"};
 
 // idx_channels_active keeps NULLs last, so that NULLS FIRST over the whole would sort every active
 // channel; each half is read in the order of the index.
@@ -70,28 +72,52 @@ params checked(const new_channel& values) {
           values.video_count, values.last_processed, values.is_active};
 }
 
+std::optional<channel> create_if_absent(executor& on, const params& row,
+                                        const call_options& options) {
+  return on.changing(
+      table::channels,
+      [&](executor& inside, tag_set& changed) {
+        auto made = inside.maybe<channel>(insert_if_absent, row, options);
+        if (made) add_row(changed, *made);
+        return made;
+      },
+      options);
+}
+
 }  // namespace
 
 channel channel_repository::create(const new_channel& values, const call_options& options) {
-  return on_->one<channel>(insert, checked(values), options);
+  const auto row = checked(values);
+  return on_->changing(
+      table::channels,
+      [&](executor& on, tag_set& changed) {
+        auto made = on.one<channel>(insert, row, options);
+        add_row(changed, made);
+        return made;
+      },
+      options);
 }
 
 std::optional<channel> channel_repository::find(std::int32_t id, const call_options& options) {
-  return on_->maybe<channel>(select_by_id, {id}, options);
+  const auto tags = [&](tag_set& read) { read.add_row(table::channels, "id", id); };
+  return on_->maybe<channel>(select_by_id, {id}, options, {.tags = tags});
 }
 
 std::optional<channel> channel_repository::find_by_channel_id(std::string_view channel_id,
                                                               const call_options& options) {
   limits::check(channel_id_column, channel_id);
-  return on_->maybe<channel>(select_by_channel_id, {channel_id}, options);
+  const auto tags = [&](tag_set& read) { read.add_row(table::channels, "channel_id", channel_id); };
+  return on_->maybe<channel>(select_by_channel_id, {channel_id}, options, {.tags = tags});
 }
 
 channel channel_repository::get_or_create(const new_channel& values, const call_options& options) {
   const auto row = checked(values);
-  // The read comes first: an INSERT that runs into a conflict uses up an id.
+  // The read comes first: an INSERT that runs into a conflict uses up an id. It is not cached: an
+  // absence that is not true any more would make every attempt a conflict.
   for (int attempt = 0; attempt < max_attempts; ++attempt) {
-    if (auto found = find_by_channel_id(values.channel_id, options)) return std::move(*found);
-    if (auto made = on_->maybe<channel>(insert_if_absent, row, options)) return std::move(*made);
+    auto found = on_->maybe<channel>(select_by_channel_id, {values.channel_id}, options);
+    if (found) return std::move(*found);
+    if (auto made = create_if_absent(*on_, row, options)) return std::move(*made);
   }
   throw cardinality_error{insert_if_absent.name(), 0};
 }
@@ -100,14 +126,31 @@ std::optional<channel> channel_repository::update(std::int32_t id, const channel
                                                   const call_options& options) {
   limits::check_if_set(channel_name_column, changes.channel_name);
   limits::check_if_set(description_column, changes.description);
-  return on_->maybe<channel>(change,
-                             {id, changes.channel_name, changes.description,
-                              changes.subscriber_count, changes.video_count, changes.is_active},
-                             options);
+  const params values{id,
+                      changes.channel_name,
+                      changes.description,
+                      changes.subscriber_count,
+                      changes.video_count,
+                      changes.is_active};
+  return on_->changing(
+      table::channels,
+      [&](executor& on, tag_set& changed) {
+        auto row = on.maybe<channel>(change, values, options);
+        if (row) add_row(changed, *row);
+        return row;
+      },
+      options);
 }
 
 bool channel_repository::mark_processed(std::int32_t id, const call_options& options) {
-  return on_->execute(set_processed, {id}, options) > 0;
+  return on_->changing(
+      table::channels,
+      [&](executor& on, tag_set& changed) {
+        const auto channel_id = on.maybe<std::string>(set_processed, {id}, options);
+        if (channel_id) add_row(changed, id, *channel_id);
+        return channel_id.has_value();
+      },
+      options);
 }
 
 std::vector<channel> channel_repository::active(int limit, const call_options& options) {

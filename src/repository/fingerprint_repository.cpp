@@ -13,6 +13,7 @@
 #include "repository/column_limits.hpp"
 #include "repository/columns.hpp"
 #include "repository/row_chunks.hpp"
+#include "repository/row_tags.hpp"
 
 #define COLUMNS                                                                         \
   "id, video_id, start_time, end_time, fingerprint_hash, sample_rate, segment_length, " \
@@ -162,8 +163,8 @@ std::size_t size_of(const new_fingerprint& values) {
          (values.fingerprint_data ? values.fingerprint_data->size() : 0);
 }
 
-std::vector<std::int32_t> insert_rows(executor& on, std::span<const new_fingerprint> rows,
-                                      const call_options& options) {
+std::vector<std::int32_t> insert_chunk(executor& on, std::span<const new_fingerprint> rows,
+                                       const call_options& options) {
   auto ids = on.all<std::int32_t>(insert_batch,
                                   {column_array{rows, &new_fingerprint::video_id},
                                    column_array{rows, &new_fingerprint::start_time},
@@ -179,6 +180,20 @@ std::vector<std::int32_t> insert_rows(executor& on, std::span<const new_fingerpr
                                   options);
   std::sort(ids.begin(), ids.end());
   return ids;
+}
+
+std::vector<std::int32_t> insert_rows(executor& on, std::span<const new_fingerprint> rows,
+                                      const call_options& options) {
+  return on.changing(
+      table::audio_fingerprints,
+      [&](executor& inside, tag_set& changed) {
+        auto ids = insert_chunk(inside, rows, options);
+        for (const auto& row : rows) {
+          changed.add_row(table::audio_fingerprints, "video_id", row.video_id);
+        }
+        return ids;
+      },
+      options);
 }
 
 params vote_params(std::span<const query_hash> clip, const match_options& how) {
@@ -250,11 +265,17 @@ std::vector<best_window> best_windows(const std::map<window_key, window_votes>& 
 fingerprint fingerprint_repository::create(const new_fingerprint& values,
                                            const call_options& options) {
   check(values);
-  return on_->one<fingerprint>(
-      insert,
-      {values.video_id, values.start_time, values.end_time, values.fingerprint_hash,
-       values.fingerprint_data, values.sample_rate, values.segment_length, values.confidence_score,
-       values.peak_count, values.n_fft, values.hop_length},
+  const params row{
+      values.video_id,         values.start_time,  values.end_time,       values.fingerprint_hash,
+      values.fingerprint_data, values.sample_rate, values.segment_length, values.confidence_score,
+      values.peak_count,       values.n_fft,       values.hop_length};
+  return on_->changing(
+      table::audio_fingerprints,
+      [&](executor& on, tag_set& changed) {
+        auto made = on.one<fingerprint>(insert, row, options);
+        changed.add_row(table::audio_fingerprints, "video_id", made.video_id);
+        return made;
+      },
       options);
 }
 

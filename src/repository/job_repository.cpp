@@ -9,6 +9,7 @@
 #include "repository/columns.hpp"
 #include "repository/job_locks.hpp"
 #include "repository/row_chunks.hpp"
+#include "repository/row_tags.hpp"
 
 // `j` is "j." or "".
 #define COLUMNS(j)                                                                              \
@@ -207,9 +208,16 @@ std::vector<std::string> types_of(std::span<const new_job> rows) {
   return {types.begin(), types.end()};
 }
 
-std::vector<job> insert_rows(executor& inside, std::span<const new_job> rows,
-                             const std::vector<std::string>& unless, const call_options& options) {
-  auto made = inside.all<job>(
+void add_row(tag_set& changed, std::int32_t id) {
+  changed.add_row(table::processing_jobs, "id", id);
+}
+void add_rows(tag_set& changed, const std::vector<job>& jobs) {
+  for (const auto& each : jobs) add_row(changed, each.id);
+}
+
+std::vector<job> insert_chunk(executor& on, std::span<const new_job> rows,
+                              const std::vector<std::string>& unless, const call_options& options) {
+  auto made = on.all<job>(
       insert_batch_if_absent,
       {column_array{rows, &new_job::job_type}, column_array{rows, &new_job::status},
        column_array{rows, &new_job::target_id}, column_array{rows, &new_job::parameters},
@@ -222,6 +230,18 @@ std::vector<job> insert_rows(executor& inside, std::span<const new_job> rows,
   return made;
 }
 
+std::vector<job> insert_rows(executor& inside, std::span<const new_job> rows,
+                             const std::vector<std::string>& unless, const call_options& options) {
+  return inside.changing(
+      table::processing_jobs,
+      [&](executor& on, tag_set& changed) {
+        auto made = insert_chunk(on, rows, unless, options);
+        add_rows(changed, made);
+        return made;
+      },
+      options);
+}
+
 /// ORDER BY created_at, id: NULLs last. RETURNING promises no order.
 void sort_by_age(std::vector<job>& jobs) {
   std::sort(jobs.begin(), jobs.end(), [](const job& a, const job& b) {
@@ -230,18 +250,45 @@ void sort_by_age(std::vector<job>& jobs) {
   });
 }
 
+/// False when no row was updated.
+bool update_by_id(executor& on, const query& statement, std::int32_t id, const params& values,
+                  const call_options& options) {
+  return on.changing(
+      table::processing_jobs,
+      [&](executor& inside, tag_set& changed) {
+        const bool updated = inside.execute(statement, values, options) > 0;
+        if (updated) add_row(changed, id);
+        return updated;
+      },
+      options);
+}
+
 std::vector<std::int32_t> end_jobs(executor& on, const query& statement, const params& values,
                                    const call_options& options) {
-  auto ended = on.all<std::int32_t>(statement, values, options);
-  std::sort(ended.begin(), ended.end());
-  return ended;
+  return on.changing(
+      table::processing_jobs,
+      [&](executor& inside, tag_set& changed) {
+        auto ended = inside.all<std::int32_t>(statement, values, options);
+        for (const auto id : ended) add_row(changed, id);
+        std::sort(ended.begin(), ended.end());
+        return ended;
+      },
+      options);
 }
 
 }  // namespace
 
 job job_repository::create(const new_job& values, const call_options& options) {
   check(values);
-  return on_->one<job>(insert, insert_params(values), options);
+  const auto row = insert_params(values);
+  return on_->changing(
+      table::processing_jobs,
+      [&](executor& on, tag_set& changed) {
+        auto made = on.one<job>(insert, row, options);
+        add_row(changed, made.id);
+        return made;
+      },
+      options);
 }
 
 std::optional<job> job_repository::create_if_absent(const new_job& values, const statuses& unless,
@@ -252,7 +299,14 @@ std::optional<job> job_repository::create_if_absent(const new_job& values, const
   return on_->atomically(
       [&](executor& inside) {
         lock_job_target(inside, values.job_type, values.target_id, options);
-        return inside.maybe<job>(insert_if_absent, row, options);
+        return inside.changing(
+            table::processing_jobs,
+            [&](executor& on, tag_set& changed) {
+              auto made = on.maybe<job>(insert_if_absent, row, options);
+              if (made) add_row(changed, made->id);
+              return made;
+            },
+            options);
       },
       options);
 }
@@ -329,9 +383,15 @@ std::vector<job> job_repository::claim(const std::vector<std::string>& job_types
     limits::check(job_type_column, job_types[i], i);
   limits::check_limit(n);
   if (job_types.empty()) return {};
-  auto claimed = on_->all<job>(claim_pending, {job_types, n}, options);
-  sort_by_age(claimed);
-  return claimed;
+  return on_->changing(
+      table::processing_jobs,
+      [&](executor& on, tag_set& changed) {
+        auto claimed = on.all<job>(claim_pending, {job_types, n}, options);
+        add_rows(changed, claimed);
+        sort_by_age(claimed);
+        return claimed;
+      },
+      options);
 }
 
 bool job_repository::update_status(std::int32_t id, std::string_view status,
@@ -340,16 +400,16 @@ bool job_repository::update_status(std::int32_t id, std::string_view status,
   if (update.progress) check_progress(*update.progress);
   limits::check_if_set(current_step_column, update.current_step);
   limits::check_if_set(error_message_column, update.error_message);
-  return on_->execute(set_status,
+  return update_by_id(*on_, set_status, id,
                       {id, status, update.progress, update.current_step, update.error_message},
-                      options) > 0;
+                      options);
 }
 
 bool job_repository::set_progress(std::int32_t id, double progress, std::string_view step,
                                   const call_options& options) {
   check_progress(progress);
   limits::check(current_step_column, step);
-  return on_->execute(set_running_progress, {id, progress, step}, options) > 0;
+  return update_by_id(*on_, set_running_progress, id, {id, progress, step}, options);
 }
 
 std::vector<std::int32_t> job_repository::complete(const std::vector<std::int32_t>& ids,
@@ -367,12 +427,12 @@ std::vector<std::int32_t> job_repository::fail(const std::vector<std::int32_t>& 
 }
 
 bool job_repository::retry(std::int32_t id, const call_options& options) {
-  return on_->execute(set_pending_again, {id}, options) > 0;
+  return update_by_id(*on_, set_pending_again, id, {id}, options);
 }
 
 bool job_repository::cancel(std::int32_t id, std::string_view reason, const call_options& options) {
   limits::check(error_message_column, reason);
-  return on_->execute(set_cancelled, {id, reason}, options) > 0;
+  return update_by_id(*on_, set_cancelled, id, {id, reason}, options);
 }
 
 std::int64_t job_repository::count_by_status(std::string_view status, const call_options& options) {

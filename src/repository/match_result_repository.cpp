@@ -6,6 +6,7 @@
 #include "repository/column_limits.hpp"
 #include "repository/columns.hpp"
 #include "repository/row_chunks.hpp"
+#include "repository/row_tags.hpp"
 
 #define COLUMNS                                                                            \
   "id, query_fingerprint_id, matched_fingerprint_id, similarity_score, match_confidence, " \
@@ -41,7 +42,8 @@ constexpr query select_top{"match_result.top",
 
 constexpr query set_responded{"match_result.mark_responded",
                               "UPDATE match_results SET responded = true, "
-                              "response_sent_at = " SOUNDHASH_DB_UTC_NOW " WHERE id = $1"};
+                              "response_sent_at = " SOUNDHASH_DB_UTC_NOW
+                              " WHERE id = $1 RETURNING query_fingerprint_id"};
 
 constexpr limits::text_column query_source_column{"query_source", 50};
 constexpr limits::text_column query_url_column{"query_url", 1000};
@@ -61,8 +63,14 @@ std::size_t size_of(const new_match_result& values) {
   return sizeof values + (values.query_url ? values.query_url->size() : 0);
 }
 
-std::vector<std::int32_t> insert_rows(executor& on, std::span<const new_match_result> rows,
-                                      const call_options& options) {
+/// A result that was written: `top` of its query fingerprint, which never changes.
+void add_row(tag_set& changed, const std::optional<std::int32_t>& query_fingerprint_id) {
+  if (!query_fingerprint_id) return;
+  changed.add_row(table::match_results, "query_fingerprint_id", *query_fingerprint_id);
+}
+
+std::vector<std::int32_t> insert_chunk(executor& on, std::span<const new_match_result> rows,
+                                       const call_options& options) {
   auto ids = on.all<std::int32_t>(insert_batch,
                                   {column_array{rows, &new_match_result::query_fingerprint_id},
                                    column_array{rows, &new_match_result::matched_fingerprint_id},
@@ -78,16 +86,35 @@ std::vector<std::int32_t> insert_rows(executor& on, std::span<const new_match_re
   return ids;
 }
 
+std::vector<std::int32_t> insert_rows(executor& on, std::span<const new_match_result> rows,
+                                      const call_options& options) {
+  return on.changing(
+      table::match_results,
+      [&](executor& inside, tag_set& changed) {
+        auto ids = insert_chunk(inside, rows, options);
+        for (const auto& row : rows) add_row(changed, row.query_fingerprint_id);
+        return ids;
+      },
+      options);
+}
+
 }  // namespace
 
 match_result match_result_repository::create(const new_match_result& values,
                                              const call_options& options) {
   check(values);
-  return on_->one<match_result>(
-      insert,
-      {values.query_fingerprint_id, values.matched_fingerprint_id, values.similarity_score,
-       values.match_confidence, values.query_source, values.query_url, values.query_user,
-       values.responded, values.response_sent_at},
+  const params row{values.query_fingerprint_id, values.matched_fingerprint_id,
+                   values.similarity_score,     values.match_confidence,
+                   values.query_source,         values.query_url,
+                   values.query_user,           values.responded,
+                   values.response_sent_at};
+  return on_->changing(
+      table::match_results,
+      [&](executor& on, tag_set& changed) {
+        auto made = on.one<match_result>(insert, row, options);
+        add_row(changed, made.query_fingerprint_id);
+        return made;
+      },
       options);
 }
 
@@ -100,11 +127,21 @@ std::vector<std::int32_t> match_result_repository::create_batch(
 std::vector<match_result> match_result_repository::top(std::int32_t query_fingerprint_id, int limit,
                                                        const call_options& options) {
   limits::check_limit(limit);
-  return on_->all<match_result>(select_top, {query_fingerprint_id, limit}, options);
+  const auto tags = [&](tag_set& read) {
+    read.add_row(table::match_results, "query_fingerprint_id", query_fingerprint_id);
+  };
+  return on_->all<match_result>(select_top, {query_fingerprint_id, limit}, options, {.tags = tags});
 }
 
 bool match_result_repository::mark_responded(std::int32_t id, const call_options& options) {
-  return on_->execute(set_responded, {id}, options) > 0;
+  return on_->changing(
+      table::match_results,
+      [&](executor& on, tag_set& changed) {
+        const auto of = on.maybe<std::optional<std::int32_t>>(set_responded, {id}, options);
+        if (of) add_row(changed, *of);
+        return of.has_value();
+      },
+      options);
 }
 
 }  // namespace soundhash::db

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <iterator>
+#include <tuple>
 
 #include <soundhash/db/core/error.hpp>
 #include <soundhash/db/repository/video_repository.hpp>
@@ -9,6 +10,7 @@
 #include "repository/columns.hpp"
 #include "repository/job_locks.hpp"
 #include "repository/row_chunks.hpp"
+#include "repository/row_tags.hpp"
 
 // `v` is "v." or "".
 #define COLUMNS(v)                                                                             \
@@ -26,6 +28,22 @@
       "c.", "channel.") " FROM videos AS v JOIN channels AS c ON c.id = v.channel_id "
 
 namespace soundhash::db {
+namespace {
+
+/// What the tags of a video are made of, besides its id.
+struct video_keys {
+  std::string video_id;
+  std::int32_t channel_id = 0;
+};
+
+}  // namespace
+
+template <>
+struct row_traits<video_keys> {
+  static constexpr auto columns = std::tuple{column{"video_id", &video_keys::video_id},
+                                             column{"channel_id", &video_keys::channel_id}};
+};
+
 namespace {
 
 constexpr query insert{"video.create",
@@ -96,13 +114,13 @@ constexpr query select_page_with_channel{"video.page_with_channel",
 
 constexpr query set_started{"video.mark_processing_started",
                             "UPDATE videos SET processing_started = " NOW ", updated_at = " NOW
-                            " WHERE id = $1"};
+                            " WHERE id = $1 RETURNING video_id, channel_id"};
 
 constexpr query set_processed{
     "video.mark_processed",
     "UPDATE videos SET processed = $2, processing_completed = " NOW
     ", processing_error = COALESCE(NULLIF($3, ''), processing_error), updated_at = " NOW
-    " WHERE id = $1"};
+    " WHERE id = $1 RETURNING video_id, channel_id"};
 
 constexpr query select_existing{"video.existing_video_ids",
                                 "SELECT v.video_id FROM unnest($1::text[]) AS given(video_id) "
@@ -199,42 +217,110 @@ params ingest_params(std::int32_t channel_id, std::string_view job_type,
           column_array{rows, &new_video::processing_error}};
 }
 
+/// False when there is no such video.
+bool update_by_id(executor& on, const query& statement, std::int32_t id, const params& values,
+                  const call_options& options) {
+  return on.changing(
+      table::videos,
+      [&](executor& inside, tag_set& changed) {
+        const auto row = inside.maybe<video_keys>(statement, values, options);
+        if (row) add_row(changed, id, row->video_id, row->channel_id);
+        return row.has_value();
+      },
+      options);
+}
+
+/// One chunk of an ingest, which writes to two tables. Inside a transaction.
+std::vector<ingested_video> ingest_rows(executor& inside, std::int32_t channel_id,
+                                        std::string_view job_type, std::span<const new_video> rows,
+                                        const call_options& options) {
+  std::vector<ingested_video> made;
+  const auto add_jobs = [&](executor& on, tag_set& jobs) {
+    made = on.all<ingested_video>(insert_with_jobs, ingest_params(channel_id, job_type, rows),
+                                  options);
+    for (const auto& row : made) {
+      if (row.job_id) jobs.add_row(table::processing_jobs, "id", *row.job_id);
+    }
+  };
+  inside.changing(
+      table::videos,
+      [&](executor& on, tag_set& videos) {
+        on.changing(table::processing_jobs, add_jobs, options);
+        for (const auto& row : made) add_row(videos, row.id, row.video_id, channel_id);
+      },
+      options);
+  return made;
+}
+
 }  // namespace
 
 video video_repository::create(const new_video& values, const call_options& options) {
   check(values);
-  return on_->one<video>(
-      insert,
-      {values.video_id, values.channel_id, values.title, values.description, values.duration,
-       values.view_count, values.like_count, values.upload_date, values.url, values.thumbnail_url,
-       values.processed, values.processing_started, values.processing_completed,
-       values.processing_error},
+  const params row{values.video_id,
+                   values.channel_id,
+                   values.title,
+                   values.description,
+                   values.duration,
+                   values.view_count,
+                   values.like_count,
+                   values.upload_date,
+                   values.url,
+                   values.thumbnail_url,
+                   values.processed,
+                   values.processing_started,
+                   values.processing_completed,
+                   values.processing_error};
+  return on_->changing(
+      table::videos,
+      [&](executor& on, tag_set& changed) {
+        auto made = on.one<video>(insert, row, options);
+        add_row(changed, made);
+        return made;
+      },
       options);
 }
 
 std::optional<video> video_repository::find(std::int32_t id, const call_options& options) {
-  return on_->maybe<video>(select_by_id, {id}, options);
+  const auto tags = [&](tag_set& read) { read.add_row(table::videos, "id", id); };
+  return on_->maybe<video>(select_by_id, {id}, options, {.tags = tags});
 }
 
 std::optional<video> video_repository::find_by_video_id(std::string_view video_id,
                                                         const call_options& options) {
   limits::check(video_id_column, video_id);
-  return on_->maybe<video>(select_by_video_id, {video_id}, options);
+  const auto tags = [&](tag_set& read) { read.add_row(table::videos, "video_id", video_id); };
+  return on_->maybe<video>(select_by_video_id, {video_id}, options, {.tags = tags});
 }
 
 std::optional<video_with_channel> video_repository::find_with_channel(std::string_view video_id,
                                                                       const call_options& options) {
   limits::check(video_id_column, video_id);
-  return on_->maybe<video_with_channel>(select_with_channel, {video_id}, options);
+  const auto tags = [&](tag_set& read) {
+    read.add_row(table::videos, "video_id", video_id);
+    read.add_any(table::channels);  // which one, only the row knows
+  };
+  return on_->maybe<video_with_channel>(select_with_channel, {video_id}, options, {.tags = tags});
 }
 
 std::optional<video> video_repository::update(std::int32_t id, const video_changes& changes,
                                               const call_options& options) {
   check_description(changes, {});
-  return on_->maybe<video>(
-      change,
-      {id, changes.title, changes.description, changes.duration, changes.view_count,
-       changes.like_count, changes.upload_date, changes.url, changes.thumbnail_url},
+  const params values{id,
+                      changes.title,
+                      changes.description,
+                      changes.duration,
+                      changes.view_count,
+                      changes.like_count,
+                      changes.upload_date,
+                      changes.url,
+                      changes.thumbnail_url};
+  return on_->changing(
+      table::videos,
+      [&](executor& on, tag_set& changed) {
+        auto row = on.maybe<video>(change, values, options);
+        if (row) add_row(changed, *row);
+        return row;
+      },
       options);
 }
 
@@ -256,13 +342,15 @@ std::vector<video> video_repository::by_channel(std::int32_t channel_id, int lim
                                                 const std::optional<upload_position>& after,
                                                 const call_options& options) {
   limits::check_limit(limit);
-  if (!after) return on_->all<video>(select_by_channel, {channel_id, limit}, options);
+  const auto tags = [&](tag_set& read) { read.add_row(table::videos, "channel_id", channel_id); };
+  const cached how{.tags = tags};
+  if (!after) return on_->all<video>(select_by_channel, {channel_id, limit}, options, how);
   if (!after->upload_date) {
-    return on_->all<video>(select_by_channel_after_undated, {channel_id, limit, after->id},
-                           options);
+    return on_->all<video>(select_by_channel_after_undated, {channel_id, limit, after->id}, options,
+                           how);
   }
   return on_->all<video>(select_by_channel_after_date,
-                         {channel_id, limit, *after->upload_date, after->id}, options);
+                         {channel_id, limit, *after->upload_date, after->id}, options, how);
 }
 
 std::vector<video> video_repository::page(std::int32_t after_id, int limit,
@@ -279,13 +367,13 @@ std::vector<video_with_channel> video_repository::page_with_channel(std::int32_t
 }
 
 bool video_repository::mark_processing_started(std::int32_t id, const call_options& options) {
-  return on_->execute(set_started, {id}, options) > 0;
+  return update_by_id(*on_, set_started, id, {id}, options);
 }
 
 bool video_repository::mark_processed(std::int32_t id, bool success, std::string_view error,
                                       const call_options& options) {
   limits::check(processing_error_column, error);
-  return on_->execute(set_processed, {id, success, error}, options) > 0;
+  return update_by_id(*on_, set_processed, id, {id, success, error}, options);
 }
 
 bool video_repository::mark_failed(std::int32_t id, std::string_view error,
@@ -317,8 +405,7 @@ std::vector<ingested_video> video_repository::ingest(std::int32_t channel_id,
         std::vector<ingested_video> made;
         lock_job_types(inside, {std::string{job_type}}, options);
         for_each_chunk(videos, ingest_budget, size_of, [&](auto chunk) {
-          auto rows = inside.all<ingested_video>(
-              insert_with_jobs, ingest_params(channel_id, job_type, chunk), options);
+          auto rows = ingest_rows(inside, channel_id, job_type, chunk, options);
           std::move(rows.begin(), rows.end(), std::back_inserter(made));
         });
         return made;
