@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <atomic>
 #include <utility>
 
 #include <soundhash/db/core/cache_tag.hpp>
@@ -16,6 +17,11 @@ auto range_of(std::vector<cache_tag>& tags, std::string_view table) {
 }
 
 }  // namespace
+
+std::uint64_t tag_set::next_change() noexcept {
+  static std::atomic<std::uint64_t> last{0};
+  return last.fetch_add(1, std::memory_order_relaxed) + 1;
+}
 
 void tag_set::add(cache_tag tag) {
   if (how_ == mode::ignore) return;

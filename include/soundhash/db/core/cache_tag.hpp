@@ -4,6 +4,7 @@
 #include <compare>
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -75,7 +76,8 @@ class SOUNDHASH_DB_EXPORT tag_set {
     write,   ///< what was changed
     ignore,  ///< nothing is cached: costs nothing to fill, and stays empty
   };
-  explicit tag_set(mode how) noexcept : how_{how} {}
+  explicit tag_set(mode how) noexcept
+      : change_{how == mode::write ? next_change() : 0}, how_{how} {}
 
   void add(cache_tag tag);
   /// As `add(cache_tag::row(…))`, but free when this set ignores.
@@ -98,9 +100,15 @@ class SOUNDHASH_DB_EXPORT tag_set {
   [[nodiscard]] std::size_t size() const noexcept { return tags_.size(); }
   /// Sorted, each once.
   [[nodiscard]] const std::vector<cache_tag>& tags() const noexcept { return tags_; }
+  /// Of a set of writes: whose writes they are. Copies have the same number, no other set of this
+  /// process has it.
+  [[nodiscard]] std::uint64_t change() const noexcept { return change_; }
 
  private:
+  static std::uint64_t next_change() noexcept;
+
   std::vector<cache_tag> tags_;
+  std::uint64_t change_;
   mode how_;
 };
 
