@@ -16,7 +16,7 @@ void params::require_size(std::size_t start) {
                          "the value has 1 GiB or more, which PostgreSQL cannot take"};
 }
 
-void params::finish_text(std::size_t start) {
+void params::finish_text(std::size_t start, form as) {
   require_size(start);
   const auto size = buffer_.size() - start;
   // The server would silently cut the value at the NUL.
@@ -26,7 +26,7 @@ void params::finish_text(std::size_t start) {
                            "the text has a NUL byte, which PostgreSQL cannot store"};
   }
   buffer_.push_back('\0');
-  slots_.push_back({start, size, form::text});
+  slots_.push_back({start, size, as});
 }
 
 }  // namespace soundhash::db

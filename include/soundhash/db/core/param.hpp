@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include <soundhash/db/core/codec.hpp>
@@ -42,7 +43,8 @@ class SOUNDHASH_DB_EXPORT params {
       using traits = codec<detail::decoded_t<T>>;
       if constexpr (traits::text_parameter) {
         traits::append_text(buffer_, value);
-        finish_text(start);
+        finish_text(start,
+                    std::is_same_v<detail::decoded_t<T>, std::string> ? form::text : form::scalar);
       } else {
         traits::append_binary(buffer_, value);
         require_size(start);
@@ -56,6 +58,7 @@ class SOUNDHASH_DB_EXPORT params {
     const char* data;  ///< nullptr for NULL; NUL-terminated when text
     std::size_t size;
     bool binary;
+    bool text;  ///< of a C++ text, which may read as a number: "1" is not 1
   };
 
   [[nodiscard]] std::size_t size() const noexcept { return slots_.size(); }
@@ -63,19 +66,19 @@ class SOUNDHASH_DB_EXPORT params {
   /// Precondition: `i < size()`.
   [[nodiscard]] view operator[](std::size_t i) const noexcept {
     const auto& at = slots_[i];
-    if (at.as == form::null) return {nullptr, 0, false};
-    return {buffer_.data() + at.start, at.size, at.as == form::binary};
+    if (at.as == form::null) return {nullptr, 0, false, false};
+    return {buffer_.data() + at.start, at.size, at.as == form::binary, at.as == form::text};
   }
 
  private:
-  enum class form : unsigned char { null, text, binary };
+  enum class form : unsigned char { null, text, scalar, binary };
   struct slot {
     std::size_t start;
     std::size_t size;
     form as;
   };
 
-  void finish_text(std::size_t start);
+  void finish_text(std::size_t start, form as);
   void require_size(std::size_t start);
 
   std::string buffer_;
