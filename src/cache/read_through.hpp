@@ -58,6 +58,8 @@ class read_through final : public tag_listener {
     /// Opens a connection for SCAN alone; nullptr or an unavailable one: none could be had.
     std::function<std::unique_ptr<redis::caller>(deadline)> open_session{};
     std::shared_ptr<near_cache> near{};
+    /// After which what Redis did not acknowledge is sent again.
+    std::chrono::milliseconds resend_pause{100};
     wall_clock now = &std::chrono::system_clock::now;
   };
   read_through(const cache_options& options, parts with);

@@ -85,12 +85,6 @@ void undelivered_tags::lose() noexcept {
   recount();
 }
 
-bool undelivered_tags::any_failed() const {
-  const std::lock_guard lock{mutex_};
-  return lost_ || std::any_of(orders_.begin(), orders_.end(),
-                              [](const auto& entry) { return !entry.second.sending; });
-}
-
 bool undelivered_tags::hold(std::span<const std::string_view> tags) const {
   if (empty()) return false;
   const std::lock_guard lock{mutex_};

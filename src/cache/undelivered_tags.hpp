@@ -63,9 +63,6 @@ class undelivered_tags {
 
   [[nodiscard]] bool empty() const noexcept { return count_.load(std::memory_order_acquire) == 0; }
   [[nodiscard]] std::size_t size() const noexcept { return count_.load(std::memory_order_acquire); }
-  /// Some were sent without success.
-  [[nodiscard]] bool any_failed() const;
-  /// Is one of these tags, or the global one, here?
   [[nodiscard]] bool hold(std::span<const std::string_view> tags) const;
 
  private:
