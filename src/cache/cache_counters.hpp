@@ -54,8 +54,8 @@ struct cache_counters {
   std::atomic<std::uint64_t> saved_microseconds{0};
 
   /// A hit on so many bytes, whose load took so long.
-  void saved(std::uint64_t bytes, std::chrono::microseconds load) noexcept {
-    payload_bytes.fetch_add(bytes, std::memory_order_relaxed);
+  void saved(std::uint64_t size, std::chrono::microseconds load) noexcept {
+    payload_bytes.fetch_add(size, std::memory_order_relaxed);
     saved_microseconds.fetch_add(static_cast<std::uint64_t>(load.count()),
                                  std::memory_order_relaxed);
   }

@@ -30,6 +30,12 @@ class cache_server {
     known_caller_.store(caller_.get(), std::memory_order_release);
   }
 
+  /// Ends the caller's threads, if this is its last owner. Nobody may ask any more.
+  void close() {
+    known_caller_.store(nullptr, std::memory_order_release);
+    caller_.reset();
+  }
+
   /// nullptr: not known.
   [[nodiscard]] const key_space* keys() const noexcept {
     return known_keys_.load(std::memory_order_acquire);

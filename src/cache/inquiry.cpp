@@ -35,11 +35,11 @@ found_tags read_answers(inquiry& about, ask_for what, std::span<reply>& left) {
   return found;
 }
 
-redis::command question(std::span<const inquiry> about, ask_for what) {
+redis::command question(std::span<inquiry* const> about, ask_for what) {
   redis::command mget{"MGET"};
-  for (const auto& each : about) {
-    if (what == ask_for::values_and_stamps) mget << each.key;
-    for (std::size_t i = 0; i < each.tags.size(); ++i) mget << each.tags.key(i);
+  for (const auto* each : about) {
+    if (what == ask_for::values_and_stamps) mget << each->key;
+    for (std::size_t i = 0; i < each->tags.size(); ++i) mget << each->tags.key(i);
   }
   return mget;
 }
@@ -75,11 +75,11 @@ void settle(inquiry& about, const found_tags& found) {
   for (const auto& known : found.stamps) about.stamps.push_back(*known);
 }
 
-bool warm(std::span<const inquiry> about, std::span<found_tags> found,
+bool warm(std::span<inquiry* const> about, std::span<found_tags> found,
           std::chrono::milliseconds row_tag_life, redis::caller& server, deadline until) {
   std::vector<redis::command> commands;
   for (std::size_t i = 0; i < about.size(); ++i) {
-    append_new_stamps(commands, about[i], found[i], row_tag_life);
+    append_new_stamps(commands, *about[i], found[i], row_tag_life);
   }
   if (commands.empty()) return true;
   const auto answers = server.call(commands, until);
@@ -91,7 +91,7 @@ bool warm(std::span<const inquiry> about, std::span<found_tags> found,
 
 }  // namespace
 
-bool ask(std::span<inquiry> about, ask_for what, std::chrono::milliseconds row_tag_life,
+bool ask(std::span<inquiry* const> about, ask_for what, std::chrono::milliseconds row_tag_life,
          redis::caller& server, deadline until) {
   const auto mget = question(about, what);
   auto answers = server.call({&mget, 1}, until);
@@ -102,9 +102,9 @@ bool ask(std::span<inquiry> about, ask_for what, std::chrono::milliseconds row_t
   std::vector<found_tags> found;
   found.reserve(about.size());
   std::span<reply> left{items};
-  for (auto& each : about) found.push_back(read_answers(each, what, left));
+  for (auto* each : about) found.push_back(read_answers(*each, what, left));
   if (!warm(about, found, row_tag_life, server, until)) return false;
-  for (std::size_t i = 0; i < about.size(); ++i) settle(about[i], found[i]);
+  for (std::size_t i = 0; i < about.size(); ++i) settle(*about[i], found[i]);
   return true;
 }
 

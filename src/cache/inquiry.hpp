@@ -22,8 +22,8 @@ namespace soundhash::db {
 
 /// What Redis says of one value and its tags.
 struct inquiry {
-  inquiry(const query& of, std::string value_key, const key_space& keys, const tag_set& tags)
-      : statement{of}, key{std::move(value_key)}, tags{keys, tags} {}
+  inquiry(const query& of, std::string value_key, const key_space& keys, const tag_set& on)
+      : statement{of}, key{std::move(value_key)}, tags{keys, on} {}
 
   const query& statement;
   std::string key;
@@ -47,7 +47,7 @@ enum class ask_for : std::uint8_t { values_and_stamps, stamps };
 ///
 /// A new stamp is put by SET NX and read by GET, so that all who meet a cold tag agree; a mark lets
 /// neither happen.
-[[nodiscard]] bool ask(std::span<inquiry> about, ask_for what,
+[[nodiscard]] bool ask(std::span<inquiry* const> about, ask_for what,
                        std::chrono::milliseconds row_tag_life, redis::caller& server,
                        deadline until);
 

@@ -60,6 +60,16 @@ std::string key_space::named(std::string_view key) const {
   return std::string{prefix_}.append("m:").append(key);
 }
 
+bool key_space::is_value(std::string_view key) const noexcept {
+  if (!key.starts_with(prefix_)) return false;
+  key.remove_prefix(prefix_.size());
+  return key.starts_with("v:") || key.starts_with("m:");
+}
+
+std::string key_space::value_tag(std::string_view value_key) const {
+  return std::string{prefix_}.append("t:=").append(value_key);
+}
+
 std::string key_space::values_like(std::string_view pattern) const {
   constexpr std::string_view special = "*?[]^-\\";
   std::string escaped;

@@ -14,6 +14,7 @@ namespace soundhash::db {
 ///     soundhash:NAME:v:QUERY:…   rows of a query, its parameters behind
 ///     soundhash:NAME:m:KEY       a value that a service named itself
 ///     soundhash:NAME:t:TAG       the stamp of a tag; TAG is "*" for the global one
+///     soundhash:NAME:t:=VALUE    a message to near caches: the value with this key is deleted
 ///     soundhash:NAME:run         the server's run_id when it was last met
 ///
 /// Thread safety: immutable.
@@ -37,6 +38,9 @@ class key_space {
   /// parameters have the same.
   [[nodiscard]] std::string rows(const query& statement, const params& values) const;
   [[nodiscard]] std::string named(std::string_view key) const;
+  [[nodiscard]] bool is_value(std::string_view key) const noexcept;
+  /// A tag of one value, which near caches alone know: written when the value is deleted.
+  [[nodiscard]] std::string value_tag(std::string_view value_key) const;
   /// The pattern of SCAN for values, of queries and named ones, whose name matches `pattern`.
   [[nodiscard]] std::string values_like(std::string_view pattern) const;
 

@@ -119,6 +119,7 @@ class read_through final : public tag_listener {
 
  private:
   struct impl;
+  class batch;
   std::unique_ptr<impl> impl_;
 };
 

@@ -14,8 +14,16 @@ constexpr std::size_t most_resent = 200;
 
 std::vector<tag_order> orders_for(const tag_set& tags, tag_act act, std::uint64_t change) {
   std::vector<tag_order> orders;
-  orders.reserve(tags.size());
-  for (const auto& tag : tags.tags()) orders.push_back({tag.text(), act, change});
+  orders.reserve(tags.size() + 1);
+  std::string_view table;
+  for (const auto& tag : tags.tags()) {
+    // Every write to a table drops its lists, also when only rows are named.
+    if (tag.table() != table) {
+      table = tag.table();
+      orders.push_back({cache_tag::any_of(table).text(), act, change});
+    }
+    if (tag != cache_tag::any_of(table)) orders.push_back({tag.text(), act, change});
+  }
   return orders;
 }
 

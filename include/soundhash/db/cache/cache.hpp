@@ -43,7 +43,8 @@ class SOUNDHASH_DB_EXPORT cache {
   /// Is there a cache at all? True during an outage too.
   [[nodiscard]] bool enabled() const noexcept;
 
-  /// The value that `set`, or `cached`, put under this key.
+  /// The value that `set` put under this key. One that `cached` keeps is found by `cached` alone,
+  /// with the same tags.
   [[nodiscard]] std::optional<std::string> get(std::string_view key) const;
   /// The values of many keys, in their order, in one round trip.
   [[nodiscard]] std::vector<std::optional<std::string>> get(
