@@ -251,6 +251,7 @@ class fake_redis final : public redis::caller {
     answered,
     lost_before,  ///< the server never saw it
     lost_after,   ///< the server did it, and nobody knows
+    late,         ///< nobody knows, and the server will do it: see do_late()
   };
   using arguments = fake_store::arguments;
   using judge = std::function<fate(const std::vector<arguments>&)>;
@@ -266,19 +267,38 @@ class fake_redis final : public redis::caller {
   [[nodiscard]] std::optional<std::vector<redis::reply>> call(
       std::span<const redis::command> commands, deadline) override {
     ++calls;
+    const auto over = connections.load();
     std::vector<arguments> all;
     for (const auto& each : commands) all.push_back(each.arguments());
     const auto what = decide(all);
-    if (what == fate::lost_before || !up) return std::nullopt;
+    if (what == fate::late) late_.push_back(std::move(all));
+    if (what == fate::lost_before || what == fate::late || !up || over != connections) {
+      return std::nullopt;
+    }
     auto answers = store_.execute(all);
     if (what == fate::lost_after) return std::nullopt;
     return answers;
   }
 
+  /// The connection is gone, and with it the answers to what is under way.
+  void cut() {
+    up = false;
+    ++connections;
+  }
+  /// The first of the late calls reaches the server. False: there is none.
+  bool do_late() {
+    if (late_.empty()) return false;
+    (void)store_.execute(late_.front());
+    late_.erase(late_.begin());
+    return true;
+  }
+
   std::atomic<std::size_t> calls{0};
+  std::atomic<int> connections{0};
 
  private:
   fake_store& store_;
+  std::vector<std::vector<arguments>> late_;
 };
 
 }  // namespace soundhash::db::test
