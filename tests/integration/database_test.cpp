@@ -4,7 +4,6 @@
 #include <memory>
 #include <pqxx/nontransaction>
 #include <pqxx/transaction>
-#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -12,14 +11,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <spdlog/logger.h>
-#include <spdlog/sinks/ostream_sink.h>
 
 #include <soundhash/db/core/error.hpp>
 #include <soundhash/db/database.hpp>
 #include <soundhash/db/native.hpp>
-#include <soundhash/db/observe/logger.hpp>
 
+#include "support/captured_log.hpp"
 #include "support/caught.hpp"
 #include "support/eventually.hpp"
 #include "support/sql.hpp"
@@ -29,6 +26,7 @@ namespace soundhash::db {
 namespace {
 
 using namespace std::chrono_literals;
+using test::captured_log;
 using test::caught;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
@@ -43,26 +41,6 @@ constexpr query own_activity{"test.activity",
                              "SELECT application_name || ': ' || query FROM pg_stat_activity "
                              "WHERE pid = pg_backend_pid()",
                              access::read_only};
-
-/// Collects what the library logs while it lives.
-class captured_log {
- public:
-  captured_log() {
-    auto sink = std::make_shared<spdlog::sinks::ostream_sink_mt>(text_);
-    auto made = std::make_shared<spdlog::logger>("captured", std::move(sink));
-    made->set_level(spdlog::level::info);
-    made->set_pattern("%l %v");
-    set_logger(std::move(made));
-  }
-  ~captured_log() { set_logger(nullptr); }
-  captured_log(const captured_log&) = delete;
-  captured_log& operator=(const captured_log&) = delete;
-
-  [[nodiscard]] std::string text() const { return text_.str(); }
-
- private:
-  std::ostringstream text_;
-};
 
 class database_test : public ::testing::Test {
  protected:
@@ -119,6 +97,7 @@ TEST_F(database_test, the_statement_timeout_is_enforced) {
 TEST_F(database_test, without_a_statement_timeout_a_deadline_still_ends_a_call) {
   options_.statement_timeout = 0ms;
   auto db = database::open(options_);
+  db.warm_up();  // connecting shall not cost of the deadline
   const auto e = caught<timeout_error>(
       [&] { db.execute(sleep, {60}, {.until = deadline::in(100ms), .stop = {}}); });
   EXPECT_EQ(e.code(), errc::statement_deadline);

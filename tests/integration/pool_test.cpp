@@ -5,19 +5,17 @@
 #include <memory>
 #include <pqxx/pqxx>
 #include <source_location>
-#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <spdlog/sinks/ostream_sink.h>
-#include <spdlog/spdlog.h>
 
 #include <soundhash/db.hpp>
 #include <soundhash/db/native.hpp>
 
+#include "support/captured_log.hpp"
 #include "support/eventually.hpp"
 #include "support/test_database.hpp"
 
@@ -47,26 +45,6 @@ std::int64_t sessions_named(const std::string& name) {
   static auto db = database::open(test::server().options());
   return db.one<std::int64_t>(sessions, {name});
 }
-
-/// What the library logs while this lives.
-class captured_log {
- public:
-  captured_log() {
-    auto sink = std::make_shared<spdlog::sinks::ostream_sink_mt>(text_);
-    set_logger(std::make_shared<spdlog::logger>("soundhash-db", std::move(sink)));
-  }
-  ~captured_log() { set_logger(nullptr); }
-  captured_log(const captured_log&) = delete;
-  captured_log& operator=(const captured_log&) = delete;
-
-  [[nodiscard]] std::string text() {
-    logger()->flush();
-    return text_.str();
-  }
-
- private:
-  std::ostringstream text_;
-};
 
 TEST(pool, on_connect_prepares_every_session) {
   auto options = small(2);
@@ -167,7 +145,7 @@ TEST(pool, close_cuts_who_still_holds_a_session) {
 }
 
 TEST(pool, a_lease_that_is_held_too_long_is_logged_with_its_place) {
-  captured_log log;
+  const test::captured_log log;
   auto options = small(1);
   options.pool.leak_after = 1ms;
   auto db = database::open(options);

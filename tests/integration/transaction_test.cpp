@@ -279,6 +279,7 @@ TEST_F(transaction_test, refuses_options_that_exclude_each_other) {
 
 TEST_F(transaction_test, its_deadline_bounds_every_statement) {
   static constexpr query sleep{"test.sleep", "SELECT pg_sleep(60)", access::read_only};
+  db_.warm_up();  // connecting shall not cost of the deadline
   auto tx = db_.begin({.until = deadline::in(200ms)});
   EXPECT_EQ(caught<timeout_error>([&] { tx.execute(sleep); }).code(), errc::statement_deadline);
 }
