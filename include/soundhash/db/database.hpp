@@ -116,6 +116,7 @@ class SOUNDHASH_DB_EXPORT database final : public executor {
 
   [[nodiscard]] db::metrics& metrics() noexcept;
   [[nodiscard]] db::pool_stats pool_stats() const;
+  /// As they were at open(): resize_pool() does not change them; `pool_stats().limit` tells of it.
   [[nodiscard]] const database_options& options() const noexcept;
 
   /// Waiters fail, holders are waited for until the deadline; those left are logged with the place

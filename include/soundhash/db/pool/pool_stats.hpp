@@ -6,7 +6,8 @@
 
 namespace soundhash::db {
 
-/// What a pool looked like at one moment. Counters never go back.
+/// What a pool looked like. Counters never go back. A connection that is acquired or returned while
+/// the figures are read may count as idle or as used.
 struct pool_stats {
   std::size_t idle = 0;
   std::size_t used = 0;
