@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cache/early_refresh.hpp"
+#include "cache/lifetime.hpp"
 #include "cache/read_through_impl.hpp"
 #include "cache/server_run.hpp"
 
@@ -40,7 +41,7 @@ read_through::impl::reading read_through::impl::begin(const query& statement, st
                                                       const cached& how, read_sink& into) const {
   tag_set tags{tag_set::mode::read};
   how.tags(tags);
-  const auto life = how.ttl > milliseconds{0} ? how.ttl : milliseconds{options.ttl};
+  const auto life = how.ttl > milliseconds{0} ? how.ttl : shortest_lifetime(options, tags);
   return {{statement, std::move(key), *server.keys(), tags}, life, into, near != nullptr};
 }
 
