@@ -8,6 +8,7 @@
 #include <soundhash/db/database.hpp>
 #include <soundhash/db/observe/logger.hpp>
 
+#include "cache_stack.hpp"
 #include "engine_from_options.hpp"
 #include "exec/autocommit.hpp"
 #include "pool_figures.hpp"
@@ -31,11 +32,25 @@ void warn_of_unverified_peer(const database_options& options) {
       sanitize(options.host, 255));
 }
 
+engine_observers observers_for(const std::shared_ptr<cache_stack>& cache) {
+  if (!cache) return {};
+  return {.listener = cache->through(),
+          .on_session = [cache](driver::connection& session, deadline until) {
+            cache->meet(session, until);
+          }};
+}
+
 }  // namespace
 
 struct database::impl {
   explicit impl(const database_options& wanted)
-      : options{wanted}, shared{engine_from_options(wanted)} {
+      : options{wanted},
+        cache{wanted.cache.enabled ? std::make_shared<cache_stack>(wanted) : nullptr},
+        shared{engine_from_options(wanted, observers_for(cache))} {
+    if (cache) {
+      shared->registry().add_collector(
+          [stack = cache](std::vector<figure>& out) { stack->add_figures(out); });
+    }
     shared->registry().add_collector([pool = std::weak_ptr{shared}](std::vector<figure>& out) {
       const auto alive = pool.lock();
       if (!alive) return;
@@ -45,14 +60,12 @@ struct database::impl {
   }
 
   database_options options;
+  std::shared_ptr<cache_stack> cache;  // nullptr: none
   std::shared_ptr<engine> shared;
 };
 
 database database::open(const database_options& options) {
   options.validate();
-  if (options.cache.enabled) {
-    throw config_error{"REDIS_ENABLED", "this build has no Redis cache", "false"};
-  }
   warn_of_unverified_peer(options);
   return database{std::make_shared<impl>(options)};
 }
@@ -97,7 +110,12 @@ void database::resize_pool(std::optional<std::size_t> size,
   state_->shared->pool().resize(size, max_overflow);
 }
 
+cache database::cache() const {
+  return state_->cache ? db::cache{state_->cache->through()} : db::cache{};
+}
+
 void database::close(deadline until) {
+  if (state_->cache) state_->cache->close();
   for (const auto& held : state_->shared->pool().close(until)) {
     logger()->warn("closing: a connection acquired in {}:{} is held for {} ms already",
                    held.where.file_name(), held.where.line(),
@@ -108,6 +126,20 @@ void database::close(deadline until) {
 void database::run(const query& statement, const params& values, const call_options& options,
                    function_ref<void(const result&)> consume) {
   state_->shared->run(statement, values, options, consume);
+}
+
+void database::run_cached(const query& statement, const params& values, const call_options& options,
+                          const cached& how, read_sink& into) {
+  auto& shared = *state_->shared;
+  const auto* const cache = state_->cache.get();
+  if (cache == nullptr || !cache->open()) {
+    return executor::run_cached(statement, values, options, how, into);
+  }
+  const call_options bounded{shared.effective(options.until), options.stop, options.cache};
+  cache->through()->read(statement, values, bounded, how, into, [&]() -> loaded {
+    auto found = shared.fetch(statement, values, bounded);
+    return {std::move(found.rows), found.from_primary};
+  });
 }
 
 void database::run_atomically(const call_options& options, function_ref<void(executor&)> body) {

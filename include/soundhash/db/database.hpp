@@ -7,6 +7,7 @@
 #include <source_location>
 #include <utility>
 
+#include <soundhash/db/cache/cache.hpp>
 #include <soundhash/db/database_options.hpp>
 #include <soundhash/db/exec/transaction.hpp>
 #include <soundhash/db/export.hpp>
@@ -114,6 +115,10 @@ class SOUNDHASH_DB_EXPORT database final : public executor {
   /// Throws: config_error naming the member, its value and the range.
   void resize_pool(std::optional<std::size_t> size, std::optional<std::size_t> max_overflow);
 
+  /// The cache for values of your own, and for telling of writes that were made elsewhere. Without
+  /// REDIS_ENABLED it keeps nothing.
+  [[nodiscard]] db::cache cache() const;
+
   [[nodiscard]] db::metrics& metrics() noexcept;
   [[nodiscard]] db::pool_stats pool_stats() const;
   /// As they were at open(): resize_pool() does not change them; `pool_stats().limit` tells of it.
@@ -130,6 +135,8 @@ class SOUNDHASH_DB_EXPORT database final : public executor {
   void run(const query& statement, const params& values, const call_options& options,
            function_ref<void(const result&)> consume) override;
   void run_atomically(const call_options& options, function_ref<void(executor&)> body) override;
+  void run_cached(const query& statement, const params& values, const call_options& options,
+                  const cached& how, read_sink& into) override;
   void run_changing(std::string_view table, const call_options& options,
                     function_ref<void(executor&, tag_set&)> body) override;
   void run_with_transaction(const transaction_options& options,

@@ -27,7 +27,7 @@ class read_through;
 /// Keys have 1 to 1024 bytes of any kind; under others nothing is found and nothing kept. They live
 /// in a space of their own beside the rows that repositories cache.
 /// Thread safety: safe for concurrent use. A handle: copies are the same cache. It may outlive its
-/// database, and then finds nothing.
+/// database, also a closed one, and goes on as before.
 class SOUNDHASH_DB_EXPORT cache {
  public:
   /// One that never keeps anything.
