@@ -1,5 +1,6 @@
 # Builds, installs and moves the library, then builds and runs a program that uses it.
-#   KIND       shared, static: installed as such; subdirectory: by add_subdirectory
+#   KIND       shared, static: installed as such; subdirectory: by add_subdirectory; without_redis: so
+#              too, without the Redis client
 #   SOURCE     the library's source tree
 #   BUILD      a static build of it, which `static` installs instead of building once more
 #   WORK       build trees go here and are used again the next time
@@ -63,9 +64,13 @@ function(build_with_pkg_config prefix)
   run("${WORK}/by_pkg_config")
 endfunction()
 
-if(KIND STREQUAL "subdirectory")
+if(KIND MATCHES "^(subdirectory|without_redis)$")
+  set(has_redis ON)
+  if(KIND STREQUAL "without_redis")
+    set(has_redis OFF)
+  endif()
   run("${CMAKE_COMMAND}" -S "${consumer_source}" -B "${consumer}" ${toolchain}
-      "-DLIBRARY_SOURCE=${SOURCE}")
+      "-DLIBRARY_SOURCE=${SOURCE}" -DSOUNDHASH_DB_REDIS=${has_redis})
 else()
   install_and_move()
   require_relocatable("${prefix}")
