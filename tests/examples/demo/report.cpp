@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <string_view>
 
 #include <fmt/format.h>
 
@@ -18,6 +19,16 @@ double median(std::vector<double> values) {
   if (values.empty()) return 0;
   std::sort(values.begin(), values.end());
   return values[values.size() / 2];
+}
+
+/// A figure of the cache: the sum over its labels, or one of them.
+double figure_of(const soundhash::db::metrics_snapshot& metrics, std::string_view name,
+                 std::string_view labels = {}) {
+  double sum = 0;
+  for (const auto& one : metrics.figures) {
+    if (one.name == name && (labels.empty() || one.labels == labels)) sum += one.value;
+  }
+  return sum;
 }
 
 struct group {
@@ -104,4 +115,28 @@ void print_metrics(const soundhash::db::metrics_snapshot& metrics,
     fmt::print("  {:<36} {:>8} {:>7} {:>9.2f} {:>9.2f} {:>9.2f}\n", q.name, q.count, q.errors,
                q.p50 * 1e3, q.p95 * 1e3, q.max * 1e3);
   }
+}
+
+void print_cache(const soundhash::db::metrics_snapshot& metrics) {
+  constexpr std::string_view requests = "soundhash_cache_requests_total";
+  const auto all = figure_of(metrics, requests);
+  if (all == 0) {
+    fmt::print("\nCache\n  off: REDIS_ENABLED is false\n");
+    return;
+  }
+  const auto hits = figure_of(metrics, requests, "result=\"hit\"") +
+                    figure_of(metrics, requests, "result=\"negative_hit\"") +
+                    figure_of(metrics, requests, "result=\"near_hit\"");
+  fmt::print(
+      "\nCache\n"
+      "  reads             {:.0f}\n"
+      "  hit rate          {:.1f} %\n"
+      "  saved             {:.1f} ms of database time\n"
+      "  invalidations     {:.0f}, undelivered {:.0f}\n"
+      "  breaker           {}, opened {:.0f} times\n",
+      all, hits / all * 100, figure_of(metrics, "soundhash_cache_saved_seconds_total") * 1e3,
+      figure_of(metrics, "soundhash_cache_invalidations_total"),
+      figure_of(metrics, "soundhash_cache_undelivered_tags"),
+      figure_of(metrics, "soundhash_cache_breaker_open") == 0 ? "closed" : "open",
+      figure_of(metrics, "soundhash_cache_breaker_opens_total"));
 }

@@ -23,3 +23,6 @@ void print_verdicts(const std::vector<verdict>& verdicts);
 /// The figures of the registry: totals, pool, and a line per query.
 void print_metrics(const soundhash::db::metrics_snapshot& metrics,
                    const soundhash::db::pool_stats& pool);
+
+/// What the cache did: hit rate, time of the database that it saved, its breaker.
+void print_cache(const soundhash::db::metrics_snapshot& metrics);
