@@ -243,7 +243,7 @@ class model {
 class cache_model : public ::testing::TestWithParam<fault> {};
 
 TEST_P(cache_model, no_read_is_older_than_what_was_acknowledged) {
-  constexpr std::uint64_t seeds = 400;
+  constexpr std::uint64_t seeds = 150;
   int reads = 0;
   double hits = 0;
   for (std::uint64_t seed = 1; seed <= seeds; ++seed) {

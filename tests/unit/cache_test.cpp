@@ -1,6 +1,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -31,7 +32,7 @@ class cache_test : public ::testing::Test {
   fake_store redis;
   fake_items items{.versions = {{1, 10}}};
   process one{redis, items};
-  std::shared_ptr<read_through> through{std::move(one.through)};
+  std::shared_ptr<read_through> through{one.through};
   cache values{through};
 };
 
@@ -74,6 +75,21 @@ TEST_F(cache_test, deletes_one) {
   EXPECT_TRUE(values.del("a"));
   EXPECT_EQ(values.get("a"), std::nullopt);
   EXPECT_EQ(values.get("b"), "2");
+}
+
+TEST_F(cache_test, who_asks_after_a_deletion_does_not_join_a_load_that_began_before) {
+  const call_options in_time{.until = deadline::in(std::chrono::seconds{20})};
+  const auto slow = [&] {
+    EXPECT_TRUE(values.del("k"));
+    std::thread{[&] {
+      EXPECT_EQ(values.cached(
+                    "k", item(1), milliseconds{0}, [] { return std::string{"new"}; }, in_time),
+                "new");
+    }}.join();
+    return std::string{"old"};
+  };
+  EXPECT_EQ(values.cached("k", item(1), milliseconds{0}, slow), "old");
+  EXPECT_EQ(one.figure_of("soundhash_cache_single_flight_joins_total"), 0);
 }
 
 TEST_F(cache_test, clears_all_at_once) {

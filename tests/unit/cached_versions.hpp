@@ -68,7 +68,7 @@ class process {
       near = std::make_shared<near_cache>(near_cache_options{.entries = with.near_entries});
       near->trust(near_cache::clock::now() + std::chrono::hours{1});
     }
-    through = std::make_unique<read_through>(
+    through = std::make_shared<read_through>(
         options, read_through::parts{.doubt_ttl = std::chrono::seconds{60},
                                      .open_session = [this](deadline) { return open(); },
                                      .near = near,
@@ -140,7 +140,7 @@ class process {
  public:
   std::shared_ptr<fake_redis> link;
   std::shared_ptr<near_cache> near;
-  std::unique_ptr<read_through> through;
+  std::shared_ptr<read_through> through;
 };
 
 [[nodiscard]] inline std::string item_key(int id, const std::string& name_space = "test") {
