@@ -206,7 +206,7 @@ class checker {
         static_cast<long long>(plan_.reads), hits, static_cast<long long>(writes_.load()),
         std::chrono::duration<double, std::milli>(clock::duration{stalest_.load()}).count());
     EXPECT_GT(hits, static_cast<double>(plan_.reads) / 10) << "the cache was hardly used";
-    EXPECT_GT(writes_.load(), plan_.reads / 20);
+    EXPECT_GT(writes_.load(), plan_.reads / 40);
   }
   [[nodiscard]] clock::duration stalest() const { return clock::duration{stalest_.load()}; }
 
@@ -365,7 +365,7 @@ class checker {
   }
 
   void write_on(dice random) {
-    for (std::int64_t next = 16; going(); next += 16) {
+    for (std::int64_t next = 32; going(); next += 32) {
       await_read(next);
       const std::shared_lock lock{writing_};
       auto& where = sites_[below(sites_.size(), random)];
