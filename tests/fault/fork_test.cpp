@@ -9,6 +9,8 @@
 #include <soundhash/db/core/error.hpp>
 #include <soundhash/db/database.hpp>
 
+#include "support/eventually.hpp"
+#include "support/private_redis.hpp"
 #include "support/test_database.hpp"
 
 /// The child of a fork must leave the parent's sessions alone.
@@ -95,6 +97,41 @@ TEST(fork_test, a_child_may_open_its_own) {
               return own.one<std::int32_t>(pid) > 0 ? 0 : 1;
             }),
             0);
+}
+
+TEST(fork_test, a_child_reads_nothing_from_the_caches_of_its_parent) {
+  test::private_redis redis;
+  auto options = test::fresh_database_options();
+  options.cache = redis.options();
+  options.cache.near_cache.entries = 100;
+  std::optional<database> db = database::open(options);
+  const auto id = db->channels().create({.channel_id = "UC1"}).id;
+  const auto hits = [&] {
+    double sum = 0;
+    for (const auto& one : db->metrics().totals().figures) {
+      if (one.labels == "result=\"hit\"" || one.labels == "result=\"near_hit\"") sum += one.value;
+    }
+    return sum;
+  };
+  ASSERT_TRUE(test::eventually([&] {
+    (void)db->channels().find(id);
+    return hits() > 1;
+  }));
+  EXPECT_EQ(in_child([&] {
+              try {
+                (void)db->channels().find(id);
+                return 1;
+              } catch (const pool_error& e) {
+                if (e.code() != errc::used_after_fork) return 2;
+              }
+              (void)db->cache().get("key");
+              db.reset();
+              return 0;
+            }),
+            0);
+  const auto before = hits();
+  EXPECT_TRUE(db->channels().find(id));
+  EXPECT_EQ(hits(), before + 1);
 }
 
 }  // namespace

@@ -103,10 +103,13 @@ TEST_F(database_test, without_a_statement_timeout_a_deadline_still_ends_a_call) 
   EXPECT_EQ(e.code(), errc::statement_deadline);
 }
 
-TEST_F(database_test, the_cache_is_not_in_this_release) {
+TEST_F(database_test, opening_with_a_cache_connects_to_nothing) {
   options_.cache.enabled = true;
-  const auto e = caught<config_error>([&] { static_cast<void>(database::open(options_)); });
-  EXPECT_EQ(e.variable(), "REDIS_ENABLED");
+  options_.cache.name_space = "known";
+  options_.cache.near_cache.entries = 10;
+  const auto db = database::open(options_);
+  EXPECT_EQ(db.pool_stats().connects, 0U);
+  EXPECT_TRUE(db.cache().enabled());
 }
 
 TEST_F(database_test, options_out_of_range_are_refused_when_opening) {

@@ -63,7 +63,8 @@ struct cache_options {
   std::size_t connections = 2;
 
   std::chrono::seconds ttl{300};  ///< CACHE_TTL_SECONDS, 1 s to 1 year
-  /// Lifetimes of rows of these tables, a join keeps to the shortest; zero: `ttl`. SOUNDHASH_DB_CACHE_TTL_CHANNEL_SECONDS, _VIDEO_, _MATCH_
+  /// Lifetimes of rows of these tables, a join keeps to the shortest; zero: `ttl`.
+  /// SOUNDHASH_DB_CACHE_TTL_CHANNEL_SECONDS, _VIDEO_, _MATCH_
   std::chrono::seconds channel_ttl{0};
   std::chrono::seconds video_ttl{0};
   std::chrono::seconds match_ttl{0};
