@@ -153,7 +153,6 @@ void check_role(const reply& answer) {
 
 void check(step what, const reply& answer) {
   if (what == step::login && answer.is_error()) throw_refused_login(answer);
-  if (is_unfit(answer)) throw_unfit(answer);
   if (what == step::select && answer.is_error()) throw_unfit(answer);
   if (what == step::role) check_role(answer);
   if (what == step::ping && answer.is_error() && error_code(answer) != "NOPERM") {

@@ -46,6 +46,7 @@ TEST(reply_reader_test, reads_every_type) {
   expect(reply::kind::nil, "", 0);
   const auto nested = reader.next();
   ASSERT_TRUE(nested);
+  EXPECT_EQ(nested->what, reply::kind::array);
   ASSERT_EQ(nested->items.size(), 2U);
   EXPECT_EQ(nested->items[0].items.at(0).integer, 1);
   EXPECT_TRUE(nested->items[1].is_nil());
