@@ -79,6 +79,7 @@ TEST(fork_test, a_lease_and_a_transaction_carried_into_a_child_are_refused) {
               if (code_of([&] { tx.commit(); }) != errc::used_after_fork) return 2;
               tx.rollback();
               if (code_of([&] { native.guard({}); }) != errc::used_after_fork) return 3;
+              if (code_of([&] { (void)db.acquire(); }) != errc::used_after_fork) return 7;
               if (code_of([&] { db.resize_pool(1, 0); }) != errc::used_after_fork) return 4;
               if (db.pool_stats().used != 0) return 5;  // nothing is this process's
               return code_of([&] { (void)native.backend_pid(); }) == errc::used_after_fork ? 0 : 6;
@@ -86,6 +87,21 @@ TEST(fork_test, a_lease_and_a_transaction_carried_into_a_child_are_refused) {
             0);
   EXPECT_EQ(tx.one<std::int32_t>(pid), session);
   tx.commit();
+}
+
+TEST(fork_test, a_lease_that_ends_in_a_child_runs_no_hook) {
+  auto options = test::empty_database_options();
+  int released = 0;
+  options.hooks.on_release = [&](hooked_session&) { ++released; };
+  auto db = database::open(options);
+  std::optional<pooled_connection> lease = db.acquire();
+  EXPECT_EQ(in_child([&] {
+              lease.reset();
+              return released;
+            }),
+            0);
+  lease.reset();
+  EXPECT_EQ(released, 1);
 }
 
 TEST(fork_test, a_child_may_open_its_own) {
