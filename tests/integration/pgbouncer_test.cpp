@@ -154,6 +154,7 @@ TEST_F(pgbouncer_test, a_shorter_deadline_limits_one_statement) {
 
 TEST_F(pgbouncer_test, the_deadline_ends_a_statement_and_the_session_lives) {
   auto db = open();
+  db.warm_up();  // connecting shall not cost of the deadline
   const auto e = caught<timeout_error>(
       [&] { (void)db.one<std::string>(read_slowly, {}, {.until = deadline::in(300ms)}); });
   EXPECT_EQ(e.code(), errc::statement_deadline);
