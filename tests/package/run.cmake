@@ -1,6 +1,6 @@
 # Builds, installs and moves the library, then builds and runs a program that uses it.
-#   KIND       shared, static: installed as such; subdirectory: by add_subdirectory; without_redis: so
-#              too, without the Redis client
+#   KIND       shared, static: installed as such; subdirectory: by add_subdirectory, and without the
+#              Redis client, so that this build is tried too and costs none of its own
 #   SOURCE     the library's source tree
 #   BUILD      a static build of it, which `static` installs instead of building once more
 #   WORK       build trees go here and are used again the next time
@@ -64,13 +64,9 @@ function(build_with_pkg_config prefix)
   run("${WORK}/by_pkg_config")
 endfunction()
 
-if(KIND MATCHES "^(subdirectory|without_redis)$")
-  set(has_redis ON)
-  if(KIND STREQUAL "without_redis")
-    set(has_redis OFF)
-  endif()
+if(KIND STREQUAL "subdirectory")
   run("${CMAKE_COMMAND}" -S "${consumer_source}" -B "${consumer}" ${toolchain}
-      "-DLIBRARY_SOURCE=${SOURCE}" -DSOUNDHASH_DB_REDIS=${has_redis})
+      "-DLIBRARY_SOURCE=${SOURCE}" -DSOUNDHASH_DB_REDIS=OFF)
 else()
   install_and_move()
   require_relocatable("${prefix}")
