@@ -28,8 +28,8 @@ namespace soundhash::db {
 ///
 /// The order. The lowest idle slot is taken, so that load gathers on few connections and the others
 /// grow old enough to be closed. But within one round a thread comes back to the slot that it found
-/// so, and thus to a connection and cache lines of its own. A slot is therefore used only in rounds
-/// in which somebody found all below it lent.
+/// so, and thus to cache lines and a connection of its own: a slot is used only in a round in which
+/// all below it were seen lent at once or in turn.
 /// Thread safety: try_take, try_put and size are safe for concurrent use; all else needs the
 /// owner's mutex as well.
 template <class Slot, class Threads>
@@ -162,7 +162,6 @@ class idle_set {
 
   Slot* take_lowest(std::uint64_t round) noexcept {
     for (std::size_t i = 0; i < known(); ++i) {
-      Threads::point();
       const auto seen = places_[i].word.load(std::memory_order_relaxed);
       if ((seen & shut) != 0) return nullptr;
       if (seen == idle && places_[i].replace(idle, lent)) {

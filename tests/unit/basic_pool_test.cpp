@@ -531,24 +531,6 @@ TEST_F(basic_pool_test, overflow_closes_when_load_falls) {
   EXPECT_TRUE(eventually([&] { return server_.open == 2; }));
 }
 
-TEST_F(basic_pool_test, a_thread_keeps_to_its_connection_until_the_next_upkeep) {
-  auto pool = make(small(2));
-  lease low = pool->acquire();
-  lease high = pool->acquire();
-  const int lower = low->id();
-  const int higher = high->id();
-  high = {};
-  high = pool->acquire();  // the lower one is lent
-  high = {};
-  low = {};
-  EXPECT_EQ(pool->acquire()->id(), higher);
-  EXPECT_EQ(pool->acquire()->id(), higher);
-  fake_clock::advance(1s);
-  pool->run_due();
-  EXPECT_EQ(pool->acquire()->id(), lower);
-  EXPECT_EQ(pool->acquire()->id(), lower);
-}
-
 TEST_F(basic_pool_test, idle_connections_close_after_idle_timeout_down_to_min_idle) {
   auto options = small(5);
   options.min_idle = 2;
