@@ -96,9 +96,9 @@ const database_options& database::options() const noexcept {
 }
 
 pooled_connection database::acquire(const call_options& options, std::source_location where) {
-  pooled_connection::impl leased{state_->shared->acquire(options.until, options.stop, where)};
-  if (!options.until.is_never()) leased.lease.guard(options.until);
-  return pooled_connection{std::move(leased)};
+  auto lease = state_->shared->acquire(options.until, options.stop, where);
+  if (!options.until.is_never()) lease.guard(options.until);
+  return pooled_connection{pooled_connection::impl{std::move(lease)}};
 }
 
 void database::resize_pool(std::optional<std::size_t> size,

@@ -343,7 +343,7 @@ struct connection::impl {
   [[nodiscard]] PGconn* raw() const noexcept { return wire.raw(); }
 
   [[nodiscard]] transaction_status status() const noexcept {
-    if (wire.closed()) return transaction_status::unknown;
+    if (!wire.usable()) return transaction_status::unknown;
     switch (PQtransactionStatus(raw())) {
       case PQTRANS_IDLE:
         return transaction_status::idle;
@@ -354,7 +354,7 @@ struct connection::impl {
       case PQTRANS_ACTIVE:
         return transaction_status::active;
       default:
-        return transaction_status::unknown;  // libpq's own answer when the link is gone
+        return transaction_status::unknown;
     }
   }
 

@@ -47,7 +47,6 @@ class link {
   [[nodiscard]] PGconn* raw() const noexcept { return raw_; }
   /// "host:port", for messages.
   [[nodiscard]] const std::string& endpoint() const noexcept { return endpoint_; }
-  [[nodiscard]] bool closed() const noexcept { return closed_; }
   /// False once the link is gone or was closed.
   [[nodiscard]] bool usable() const noexcept { return !closed_ && PQstatus(raw_) == CONNECTION_OK; }
   /// Closes the socket now. The handle stays; without its socket it can do no harm, and the server

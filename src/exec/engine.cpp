@@ -47,9 +47,9 @@ deadline engine::effective(deadline wanted) const {
   return deadline::in(acquire_timeout_ + statement_timeout_ + std::chrono::seconds{1});
 }
 
-connection_pool::lease engine::acquire(deadline until, const std::stop_token& stop,
+connection_pool::lease engine::acquire(deadline until, std::stop_token stop,
                                        const std::source_location& where) {
-  return pool_.acquire(until, stop, where);
+  return pool_.acquire(until, std::move(stop), where);
 }
 
 void engine::run(const query& statement, const params& values, const call_options& options,

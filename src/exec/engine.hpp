@@ -43,7 +43,7 @@ class engine : public std::enable_shared_from_this<engine> {
 
   /// Waits as long as the pool lets a caller wait, or until the deadline if that is earlier.
   [[nodiscard]] connection_pool::lease acquire(
-      deadline until, const std::stop_token& stop = {},
+      deadline until, std::stop_token stop = {},
       const std::source_location& where = std::source_location::current());
 
   /// Runs one statement outside a transaction; once more when retry_policy.hpp says so.

@@ -137,9 +137,9 @@ class basic_pool {
   /// Throws: pool_error (pool_timeout, pool_overloaded, pool_closed; nested_acquire when this
   /// thread took all the connections there may be), connection_error with the cause when the
   /// server cannot be reached, cancelled when `stop` is requested.
-  [[nodiscard]] lease acquire(deadline until = {}, const std::stop_token& stop = {},
-                              const std::source_location& where = std::source_location::current()) {
-    lease granted{*core_, core_->acquire(until, stop, where)};
+  [[nodiscard]] lease acquire(deadline until = {}, std::stop_token stop = {},
+                              std::source_location where = std::source_location::current()) {
+    lease granted{*core_, core_->acquire({until, std::move(stop), where})};
     try {
       granted.pool_->greet(*granted.place_->connection);
     } catch (...) {

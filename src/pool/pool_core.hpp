@@ -52,6 +52,12 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
   static constexpr std::chrono::seconds reset_budget{2};
   static constexpr std::chrono::seconds stop_grace{2};
 
+  struct request {
+    deadline until;
+    std::stop_token stop;
+    std::source_location where;
+    std::chrono::nanoseconds budget{};  ///< the whole wait, for messages
+  };
   struct grant {
     slot_type* place = nullptr;
     std::chrono::nanoseconds waited{};
@@ -72,20 +78,20 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
     state_.start_connects(Clock::now());
   }
 
-  grant acquire(deadline until, const std::stop_token& stop, const std::source_location& where) {
+  grant acquire(request asked) {
     require_own();
     if (slot_type* const place = state_.idle.try_take()) {
       const auto now = Clock::coarse_now();
       if (state_.fit(*place, now)) {
-        state_.lend(*place, now, where, Threads::self());
+        state_.lend(*place, now, asked.where, Threads::self());
         if (place->check == health_check::none) return at_once(*place);
-        return acquire_slowly(place, {until, stop, where});
+        return acquire_slowly(place, asked);
       }
       const auto keep = this->shared_from_this();  // the slot holds the core no longer
       give_back_slowly(*place, slot_state::ready);
-      return acquire_slowly(nullptr, {until, stop, where});
+      return acquire_slowly(nullptr, asked);
     }
-    return acquire_slowly(nullptr, {until, stop, where});
+    return acquire_slowly(nullptr, asked);
   }
 
   /// The holder's last act. Never throws and does no I/O.
@@ -164,13 +170,6 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
   }
 
  private:
-  struct request {
-    deadline until;
-    std::stop_token stop;
-    std::source_location where;
-    std::chrono::nanoseconds budget{};  ///< the whole wait, for messages
-  };
-
   // Acquire
 
   grant at_once(slot_type& place) noexcept {
@@ -183,7 +182,7 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
     of_slot.store(of_slot.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   }
 
-  grant acquire_slowly(slot_type* found, request asked) {
+  grant acquire_slowly(slot_type* found, request& asked) {
     const auto keep = this->shared_from_this();  // the pool may end while its caller waits
     const auto entered = Clock::now();
     asked.budget =
