@@ -84,7 +84,7 @@ class pool_state {
   }
 
   slot_type* take(time_point now, const std::source_location& where) noexcept {
-    while (slot_type* const place = take_idle()) {
+    while (slot_type* const place = idle.take()) {
       if (std::uint64_t* const reason = reason_to_retire(*place, now)) {
         retire(*place, *reason, now);
       } else {
@@ -303,7 +303,6 @@ class pool_state {
     connectors_.resume();
     workers_.resume();
     next_upkeep_ = now + upkeep_interval;
-    idle.begin_round();
     for (auto place = slots.rbegin(); place != slots.rend(); ++place) keep_up(*place, now);
     return find_leaks(now);
   }
@@ -371,16 +370,6 @@ class pool_state {
  private:
   [[nodiscard]] static time_point proven(const slot_type& place) noexcept {
     return std::max(place.last_used.load(std::memory_order_relaxed), place.last_check);
-  }
-
-  /// While the gate is open one that moves may be missed: that none is idle is seen with it shut.
-  slot_type* take_idle() noexcept {
-    slot_type* found = idle.take();
-    if (found) return found;
-    idle.set_gate(false);
-    found = idle.take();
-    set_gate();
-    return found;
   }
 
   /// The gate is open while everything can be decided without the mutex.
