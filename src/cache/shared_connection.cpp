@@ -7,6 +7,11 @@
 #include "cache/futex.hpp"
 
 namespace soundhash::db::redis {
+namespace {
+
+constexpr const char* silence = "no answer within the command timeout";
+
+}  // namespace
 
 /// The commands of one call, on their way. Kept alive by the connection after its caller has left.
 struct shared_connection::batch {
@@ -51,7 +56,7 @@ shared_connection::outcome shared_connection::call(std::span<const command> comm
   const deadline budget{now + budget_};
   const auto own = std::make_shared<batch>(commands.size(), std::min(until, budget), budget);
   lock_type lock{mutex_};
-  if (!link_) return outcome::failed;
+  if (!failure_.empty()) return outcome::failed;
   enqueue(commands, own);
   outcome ended{};
   if (busy()) {
@@ -107,7 +112,10 @@ shared_connection::outcome shared_connection::leave(batch& own) {
       return lead(lock, own);
     default:
       own.abandoned = true;
-      return outcome::left;
+      if (own.until < own.budget) return outcome::left;
+      // The one who leads sees the same a moment later; until then nobody else may come.
+      if (failure_.empty()) failure_ = silence;
+      return outcome::failed;
   }
 }
 
@@ -164,7 +172,7 @@ void shared_connection::progress(const batch& own) {
   }
   if (own.complete()) return;
   const auto& silent_at = came ? own.budget : in_flight_.front()->budget;
-  if (silent_at.passed()) throw link_error{"no answer within the command timeout"};
+  if (silent_at.passed()) throw link_error{silence};
 }
 
 void shared_connection::deliver(reply answer) {

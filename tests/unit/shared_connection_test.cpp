@@ -162,7 +162,7 @@ TEST_F(shared_connection_test, a_server_silent_for_the_budget_ends_it_for_all) {
   auto second = call_aside("b");
   for (auto* each : {&first, &second}) {
     const auto ended = each->get();
-    EXPECT_NE(ended.ended, outcome::answered);
+    EXPECT_EQ(ended.ended, outcome::failed) << "of which its caller tells the breaker";
     EXPECT_LT(ended.took, 5s);
   }
   EXPECT_THAT(connection_->failure(), HasSubstr("no answer within the command timeout"));
