@@ -43,7 +43,10 @@ struct slot {
   std::shared_ptr<shared_connection> current;
 };
 
-/// Spreads threads over slots.
+/// Callers on one connection, beyond which a large answer would hold up too many.
+constexpr unsigned crowd = 8;
+
+/// Spreads threads over slots, when all are crowded.
 std::size_t home_of_this_thread() noexcept {
   static std::atomic<std::size_t> threads = 0;
   thread_local const std::size_t home = threads.fetch_add(1, std::memory_order_relaxed);
@@ -86,15 +89,13 @@ struct client::impl {
     }
   }
 
-  /// The connection of this thread's slot, or an idle one.
+  /// The first connection that is not crowded: calls that share one cost less than calls on two.
   std::shared_ptr<shared_connection> pick() {
-    const auto home = home_of_this_thread();
-    auto first = slots[home % slots.size()].take();
-    for (std::size_t i = 1; i < slots.size() && (!first || first->busy()); ++i) {
-      auto other = slots[(home + i) % slots.size()].take();
-      if (other && !other->busy()) return other;
+    for (auto& each : slots) {
+      auto found = each.take();
+      if (!found || found->callers() < crowd) return found;
     }
-    return first;
+    return slots[home_of_this_thread() % slots.size()].take();
   }
 
   void trip(std::uint64_t generation, std::string why) {

@@ -11,6 +11,20 @@ namespace {
 
 constexpr const char* silence = "no answer within the command timeout";
 
+/// Counts a caller while it is in.
+class presence {
+ public:
+  explicit presence(std::atomic<unsigned>& callers) : callers_{callers} {
+    callers_.fetch_add(1, std::memory_order_relaxed);
+  }
+  ~presence() { callers_.fetch_sub(1, std::memory_order_relaxed); }
+  presence(const presence&) = delete;
+  presence& operator=(const presence&) = delete;
+
+ private:
+  std::atomic<unsigned>& callers_;
+};
+
 }  // namespace
 
 /// The commands of one call, on their way. Kept alive by the connection after its caller has left.
@@ -53,17 +67,18 @@ std::string shared_connection::failure() const {
 shared_connection::outcome shared_connection::call(std::span<const command> commands,
                                                    deadline::clock::time_point now, deadline until,
                                                    std::vector<reply>& answers) {
+  const presence here{callers_};
   const deadline budget{now + budget_};
   const auto own = std::make_shared<batch>(commands.size(), std::min(until, budget), budget);
   lock_type lock{mutex_};
   if (!failure_.empty()) return outcome::failed;
   enqueue(commands, own);
   outcome ended{};
-  if (busy()) {
+  if (led_) {
     lock.unlock();
     ended = follow(*own);
   } else {
-    busy_.store(true, std::memory_order_relaxed);
+    led_ = true;
     ended = lead(lock, *own);
   }
   if (ended == outcome::answered) answers = std::move(own->answers);
@@ -123,6 +138,7 @@ shared_connection::outcome shared_connection::lead(lock_type& lock, batch& own) 
   try {
     const auto ended = lead_until_answered(lock, own);
     own.abandoned = ended == outcome::left;
+    send_queued();
     hand_over(lock);
     return ended;
   } catch (const std::exception& failure) {
@@ -157,6 +173,13 @@ void shared_connection::adopt() {
   in_flight_.insert(in_flight_.end(), std::make_move_iterator(queued_.begin()),
                     std::make_move_iterator(queued_.end()));
   queued_.clear();
+}
+
+/// The server works while the next leader wakes up.
+void shared_connection::send_queued() {
+  if (queued_.empty()) return;
+  adopt();
+  link_->flush();
 }
 
 /// One step: sends, waits once, delivers what came. While bytes come, only the leader's own budget
@@ -203,7 +226,7 @@ shared_connection::batch_ptr shared_connection::next_leader() {
 /// Unlocks.
 void shared_connection::hand_over(lock_type& lock) noexcept {
   const auto next = next_leader();
-  if (!next) busy_.store(false, std::memory_order_relaxed);
+  led_ = next != nullptr;
   const bool wake = next && next->tell(batch::leading);
   lock.unlock();
   if (wake) futex_wake_one(&next->word);

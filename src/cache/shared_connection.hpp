@@ -44,8 +44,10 @@ class shared_connection {
   outcome call(std::span<const command> commands, deadline::clock::time_point now, deadline until,
                std::vector<reply>& answers);
 
-  /// Is somebody waiting for answers? A guess.
-  [[nodiscard]] bool busy() const noexcept { return busy_.load(std::memory_order_relaxed); }
+  /// How many are in a call just now.
+  [[nodiscard]] unsigned callers() const noexcept {
+    return callers_.load(std::memory_order_relaxed);
+  }
   [[nodiscard]] std::string failure() const;
 
  private:
@@ -59,6 +61,7 @@ class shared_connection {
   outcome lead(lock_type& lock, batch& own);
   outcome lead_until_answered(lock_type& lock, batch& own);
   void adopt();
+  void send_queued();
   void progress(const batch& own);
   void deliver(reply answer);
   void wake_answered() noexcept;
@@ -67,8 +70,9 @@ class shared_connection {
   void fail(lock_type& lock, const char* why);
 
   const std::chrono::nanoseconds budget_;
-  mutable std::mutex mutex_;        // guards all down to the leader's
-  std::atomic<bool> busy_ = false;  // somebody leads
+  std::atomic<unsigned> callers_ = 0;
+  mutable std::mutex mutex_;  // guards all down to the leader's
+  bool led_ = false;
   std::string unsent_;
   std::deque<batch_ptr> queued_;
   std::string failure_;

@@ -96,6 +96,27 @@ TEST_F(redis_client_test, calls_of_64_threads_travel_together_and_each_gets_its_
   EXPECT_EQ(client->stats().opens, 0U);
 }
 
+/// By what the server counts: a command for each read would be no pipelining at all.
+TEST_F(redis_client_test, calls_of_eight_threads_share_their_system_calls) {
+  const auto client = connected(patient(server_.options()));
+  const auto counted = [&](const std::string& what) {
+    const auto figures = server_.ask({"INFO", "stats"});
+    return std::stod(figures.substr(figures.find(what) + what.size() + 1));
+  };
+  const auto commands = counted("total_commands_processed");
+  const auto reads = counted("total_reads_processed");
+  std::vector<std::thread> all;
+  for (int t = 0; t < 8; ++t) {
+    all.emplace_back([&] {
+      for (int i = 0; i < 3000; ++i) ask(*client, {"ECHO", "x"});
+    });
+  }
+  for (auto& each : all) each.join();
+  EXPECT_GT(
+      (counted("total_commands_processed") - commands) / (counted("total_reads_processed") - reads),
+      1.5);
+}
+
 TEST_F(redis_client_test, connects_by_tcp_and_by_name_and_says_its_name) {
   auto options = patient(server_.tcp_options());
   options.host = "localhost";

@@ -18,6 +18,7 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
+#include "support/eventually.hpp"
 #include "support/sockets.hpp"
 
 /// One connection and many callers; the test is the server and decides what is said when.
@@ -87,7 +88,7 @@ TEST_F(shared_connection_test, a_lone_caller_gets_its_answer) {
   EXPECT_EQ(heard(), "a");
   answer("A");
   expect_answer(first.get(), "A");
-  EXPECT_FALSE(connection_->busy());
+  EXPECT_EQ(connection_->callers(), 0U);
 }
 
 TEST_F(shared_connection_test, what_comes_while_one_leads_travels_together_after_it) {
@@ -102,6 +103,21 @@ TEST_F(shared_connection_test, what_comes_while_one_leads_travels_together_after
   for (int i = 1; i <= 5; ++i) {
     expect_answer(others[static_cast<std::size_t>(i) - 1].get(), std::to_string(i) + "!");
   }
+}
+
+TEST_F(shared_connection_test, callers_are_counted_while_they_are_in) {
+  connect(10s);
+  auto first = call_aside("a");
+  EXPECT_EQ(heard(), "a");
+  auto second = call_aside("b");
+  EXPECT_TRUE(test::eventually([&] { return connection_->callers() == 2; }));
+  answer("A");
+  expect_answer(first.get(), "A");
+  EXPECT_TRUE(test::eventually([&] { return connection_->callers() == 1; }));
+  EXPECT_EQ(heard(), "b");
+  answer("B");
+  expect_answer(second.get(), "B");
+  EXPECT_EQ(connection_->callers(), 0U);
 }
 
 TEST_F(shared_connection_test, answers_to_a_caller_who_left_go_to_nobody) {
