@@ -138,7 +138,7 @@ shared_connection::outcome shared_connection::lead(lock_type& lock, batch& own) 
   try {
     const auto ended = lead_until_answered(lock, own);
     own.abandoned = ended == outcome::left;
-    send_queued();
+    send_queued(lock);
     hand_over(lock);
     return ended;
   } catch (const std::exception& failure) {
@@ -175,11 +175,13 @@ void shared_connection::adopt() {
   queued_.clear();
 }
 
-/// The server works while the next leader wakes up.
-void shared_connection::send_queued() {
+/// The server works while the next leader wakes up. Unlocks and locks again.
+void shared_connection::send_queued(lock_type& lock) {
   if (queued_.empty()) return;
   adopt();
+  lock.unlock();
   link_->flush();
+  lock.lock();
 }
 
 /// One step: sends, waits once, delivers what came. While bytes come, only the leader's own budget

@@ -61,7 +61,7 @@ class shared_connection {
   outcome lead(lock_type& lock, batch& own);
   outcome lead_until_answered(lock_type& lock, batch& own);
   void adopt();
-  void send_queued();
+  void send_queued(lock_type& lock);
   void progress(const batch& own);
   void deliver(reply answer);
   void wake_answered() noexcept;
