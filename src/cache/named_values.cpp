@@ -89,7 +89,8 @@ bool read_through::set(std::string_view key, std::string_view value,
     return false;
   }
   std::size_t size = 0;
-  const auto store = impl_->store(*about, of.life, rows_of(std::string{value}), {}, size);
+  const auto store =
+      impl_->store(*about, of.life, rows_of(std::string{value}), {impl_->now(), {}}, size);
   return store && impl_->fill({&*store, 1}) == 1;
 }
 

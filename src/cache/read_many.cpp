@@ -34,13 +34,16 @@ class read_through::batch {
 
   void load(function_ref<std::vector<loaded>(std::span<const std::size_t>)> load) {
     if (missed_.empty()) return;
+    const auto began = of_.now();
     const auto start = std::chrono::steady_clock::now();
     const auto found = load_all(missed_, load);
     const auto each = std::chrono::duration_cast<std::chrono::microseconds>(
                           std::chrono::steady_clock::now() - start) /
                       static_cast<std::int64_t>(missed_.size());
     std::vector<redis::command> stores;
-    for (std::size_t i = 0; i < missed_.size(); ++i) store(missed_[i], found[i], each, stores);
+    for (std::size_t i = 0; i < missed_.size(); ++i) {
+      store(missed_[i], found[i], {began, each}, stores);
+    }
     if (!stores.empty()) of_.fill(stores);
     for (std::size_t i = 0; i < missed_.size(); ++i) deliver(missed_[i], found[i]);
   }
@@ -97,12 +100,12 @@ class read_through::batch {
     return false;
   }
 
-  void store(std::size_t i, const loaded& found, std::chrono::microseconds took,
+  void store(std::size_t i, const loaded& found, const impl::load_times& times,
              std::vector<redis::command>& out) {
     const auto& reading = readings_[i].reading;
     if (!reading || !found.from_primary) return;
     std::size_t size = 0;
-    auto set = of_.store(reading->about, reading->life, found.rows, took, size);
+    auto set = of_.store(reading->about, reading->life, found.rows, times, size);
     if (set) out.push_back(std::move(*set));
   }
 

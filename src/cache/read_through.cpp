@@ -147,13 +147,14 @@ std::string read_through::impl::flight_name(const reading& of, const beginning& 
 
 /// The stamps were taken before: the load must see all that was committed when they were.
 flown<loaded> read_through::impl::load_and_fill(const reading& of, function_ref<loaded()> load) {
+  const auto began = now();
   const auto start = std::chrono::steady_clock::now();
   const auto found = std::make_shared<const loaded>(load());
   const auto took = std::chrono::duration_cast<std::chrono::microseconds>(
       std::chrono::steady_clock::now() - start);
   if (!found->from_primary) return {found, 0, false};
   std::size_t size = 0;
-  const auto set = store(of.about, of.life, found->rows, took, size);
+  const auto set = store(of.about, of.life, found->rows, {began, took}, size);
   if (set) fill({&*set, 1});
   return {found, size, true};
 }
@@ -171,12 +172,11 @@ milliseconds read_through::impl::life_of(const result& rows, milliseconds wanted
 }
 
 std::optional<redis::command> read_through::impl::store(const inquiry& about, milliseconds life,
-                                                        const result& rows,
-                                                        std::chrono::microseconds took,
+                                                        const result& rows, const load_times& times,
                                                         std::size_t& size) {
   const auto lives = jittered(life_of(rows, life));
-  const auto at = to_milliseconds(now());
-  const auto sealed = seal(about.label(), {at, at + lives, took}, rows);
+  const auto at = to_milliseconds(times.began);
+  const auto sealed = seal(about.label(), {at, at + lives, times.took}, rows);
   size = sealed.size();
   if (size > options.max_value_bytes) {
     counters.fills.count(fill_end::too_large);

@@ -36,6 +36,12 @@ struct read_through::impl {
     bool in_near = false;  // may the near cache have it?
     near_cache::place place{};
   };
+  /// When a load began, by the clock of the values' lifetimes, and how long it took. What it read
+  /// may have been changed since it began, so lifetimes count from there.
+  struct load_times {
+    std::chrono::system_clock::time_point began;
+    std::chrono::microseconds took;
+  };
   /// What holds for a read since it began.
   struct beginning {
     std::uint64_t generation;
@@ -69,8 +75,7 @@ struct read_through::impl {
   // --- storing
 
   [[nodiscard]] std::optional<redis::command> store(const inquiry& about, milliseconds life,
-                                                    const result& rows,
-                                                    std::chrono::microseconds took,
+                                                    const result& rows, const load_times& times,
                                                     std::size_t& size);
   std::size_t fill(std::span<const redis::command> stores);
   void keep_near(const reading& of, milliseconds life);

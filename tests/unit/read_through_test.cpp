@@ -551,6 +551,17 @@ TEST_F(read_through_test, a_value_past_its_end_is_no_hit_also_when_redis_still_h
   EXPECT_EQ(items.loads, 2);
 }
 
+TEST_F(read_through_test, a_value_lives_from_before_its_load_which_it_may_be_older_than) {
+  process one{redis, items};
+  const auto slow = [] { wall::milliseconds += 200'000; };
+  EXPECT_EQ(one.read(1, slow), 10);
+  EXPECT_EQ(one.read(1), 10);
+  EXPECT_EQ(items.loads, 1);
+  wall::milliseconds += 131'000;
+  EXPECT_EQ(one.read(1), 10);
+  EXPECT_EQ(items.loads, 2);
+}
+
 TEST_F(read_through_test, does_not_store_what_is_too_large) {
   process one{redis, items, {.max_value_bytes = 100}};
   EXPECT_EQ(one.read(1), 10);
