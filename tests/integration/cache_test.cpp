@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <atomic>
+#include <barrier>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
@@ -8,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -203,6 +205,30 @@ TEST_F(cache_test, a_transaction_reads_and_stores_nothing_in_the_cache) {
   tx.commit();
   EXPECT_EQ(db.channels().find(channel.id)->channel_name, "two");
   EXPECT_EQ(answers(db, "hit"), 1);
+}
+
+TEST_F(cache_test, many_threads_that_ask_for_one_cold_row_send_one_query) {
+  constexpr std::ptrdiff_t threads = 64;
+  auto db = open();
+  const auto channel = db.channels().create({.channel_id = "UC1"});
+  const auto id = db.videos().create({.video_id = "v1", .channel_id = channel.id}).id;
+  for (int round = 0; round < 10; ++round) {
+    const auto title = std::to_string(round);
+    db.videos().update(id, {.title = title});
+    std::barrier start{threads};
+    std::atomic<int> right{0};
+    EXPECT_EQ(statements([&] {
+                std::vector<std::jthread> all;
+                for (std::ptrdiff_t i = 0; i < threads; ++i) {
+                  all.emplace_back([&] {
+                    start.arrive_and_wait();
+                    if (title_of(db, "v1") == title) ++right;
+                  });
+                }
+              }),
+              1);
+    EXPECT_EQ(right, threads);
+  }
 }
 
 TEST_F(cache_test, a_call_may_go_past_the_cache_or_renew_it) {
