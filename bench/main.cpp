@@ -85,7 +85,8 @@ std::vector<std::string> row_names() {
 /// A bar that is missed is shown, not an error: the figures of a busy machine mean little.
 int bench_ratios(const ratio_options& options) {
   set_level("WARNING");
-  const ratio_run run{sdb::database_options::from_env(), options.rounds};
+  ratio_run run{sdb::database_options::from_env(), options.rounds};
+  run.settings.cache.enabled = false;
   std::vector<ratio_result> results;
   for (const auto& row : ratio_rows()) {
     const auto& only = options.only;

@@ -44,6 +44,12 @@ nlohmann::ordered_json to_object(const cost& measured) {
   return object;
 }
 
+/// nullopt: there is no baseline.
+std::optional<double> ratio(const ratio_result& row, double cost::*figure) {
+  if (!row.baseline) return std::nullopt;
+  return row.ours.*figure / (*row.baseline).*figure;
+}
+
 }  // namespace
 
 void compete(int rounds, const competitor& ours, const competitor& baseline, ratio_result& into) {
@@ -60,6 +66,12 @@ void compete(int rounds, const competitor& ours, const competitor& baseline, rat
   }
   into.ours = medians(of_ours);
   into.baseline = medians(of_baseline);
+}
+
+void measure_alone(int rounds, const competitor& ours, ratio_result& into) {
+  std::vector<cost> of_ours;
+  for (int round = 0; round < rounds; ++round) of_ours.push_back(ours());
+  into.ours = medians(of_ours);
 }
 
 cost time_threads(std::size_t threads, std::size_t units,
@@ -96,30 +108,37 @@ void judge(ratio_result& row, const std::string& what, double value, double bar)
 void print_table(const std::vector<ratio_result>& rows) {
   fmt::print("{:<16} {:>12} {:>12} {:>12} {:>12} {:>7} {:>7}  {}\n", "row", "ours µs", "base µs",
              "ours cpu", "base cpu", "p50", "cpu", "bars");
+  const auto cell = [](const std::optional<double>& value, int digits) {
+    return value ? fmt::format("{:.{}f}", *value, digits) : std::string{"-"};
+  };
   for (const auto& row : rows) {
-    fmt::print("{:<16} {:>11.4f} {:>11.4f} {:>12.4f} {:>12.4f} {:>7.2f} {:>7.2f}  {}\n", row.name,
-               row.ours.p50_us, row.baseline.p50_us, row.ours.cpu_us, row.baseline.cpu_us,
-               row.ours.p50_us / row.baseline.p50_us, row.ours.cpu_us / row.baseline.cpu_us,
-               row.verdict);
+    const auto base = [&](double cost::*figure) {
+      return row.baseline ? std::optional{(*row.baseline).*figure} : std::nullopt;
+    };
+    fmt::print("{:<16} {:>11.4f} {:>11} {:>12.4f} {:>12} {:>7} {:>7}  {}\n", row.name,
+               row.ours.p50_us, cell(base(&cost::p50_us), 4), row.ours.cpu_us,
+               cell(base(&cost::cpu_us), 4), cell(ratio(row, &cost::p50_us), 2),
+               cell(ratio(row, &cost::cpu_us), 2), row.verdict);
   }
 }
 
 std::string to_json(const std::vector<ratio_result>& rows) {
   nlohmann::ordered_json results = nlohmann::ordered_json::array();
   for (const auto& row : rows) {
-    auto baseline = to_object(row.baseline);
-    baseline["name"] = row.baseline_name;
-    results.push_back({{"name", row.name},
-                       {"unit", row.unit},
-                       {"ours", to_object(row.ours)},
-                       {"baseline", std::move(baseline)},
-                       {"ratio_p50", row.ours.p50_us / row.baseline.p50_us},
-                       {"ratio_cpu", row.ours.cpu_us / row.baseline.cpu_us},
-                       {"verdict", row.verdict},
-                       {"holds", row.holds}});
-    if (row.ours.p99_us && row.baseline.p99_us) {
-      results.back()["ratio_p99"] = *row.ours.p99_us / *row.baseline.p99_us;
+    nlohmann::ordered_json object{
+        {"name", row.name}, {"unit", row.unit}, {"ours", to_object(row.ours)}};
+    if (row.baseline) {
+      object["baseline"] = to_object(*row.baseline);
+      object["baseline"]["name"] = row.baseline_name;
+      object["ratio_p50"] = *ratio(row, &cost::p50_us);
+      object["ratio_cpu"] = *ratio(row, &cost::cpu_us);
+      if (row.ours.p99_us && row.baseline->p99_us) {
+        object["ratio_p99"] = *row.ours.p99_us / *row.baseline->p99_us;
+      }
     }
+    object["verdict"] = row.verdict;
+    object["holds"] = row.holds;
+    results.push_back(std::move(object));
   }
   return nlohmann::ordered_json{{"results", results}}.dump(2);
 }

@@ -20,15 +20,16 @@ struct ratio_result {
   std::string name;
   std::string unit;
   cost ours;
-  std::string baseline_name;
-  cost baseline;
-  std::string verdict;  ///< each bar of the row, and whether it holds
+  std::string baseline_name;     ///< empty: there is none
+  std::optional<cost> baseline;  ///< likewise
+  std::string verdict;           ///< each bar of the row, and whether it holds
   bool holds = true;
 };
 
 /// How a row is measured.
 struct ratio_run {
-  soundhash::db::database_options settings;  ///< the server to use
+  /// The servers to use; the cache is off, and a row that is about it turns it on.
+  soundhash::db::database_options settings;
   int rounds = 9;
 };
 
@@ -45,6 +46,9 @@ using competitor = std::function<cost()>;
 
 /// Runs both in turn, A B, B A, …, and takes the medians.
 void compete(int rounds, const competitor& ours, const competitor& baseline, ratio_result& into);
+
+/// Where there is nothing to compete with.
+void measure_alone(int rounds, const competitor& ours, ratio_result& into);
 
 /// Runs `work(thread)` on so many threads at the same time; `units`: what all of them do together.
 /// Wall time and CPU time of the process per unit.
