@@ -95,9 +95,10 @@ class pool_races : public ::testing::Test {
 
   template <class Pool>
   std::unique_ptr<Pool> make_gated(const pool_options& options, gate& pinging, bool answers) {
-    return std::make_unique<Pool>(options, "fake", [&, alive = core_](deadline) {
-      return std::make_unique<gated_connection>(server_, pinging, answers);
-    });
+    return std::make_unique<Pool>(
+        options, "fake", [this, &pinging, answers, alive = core_](deadline) {
+          return std::make_unique<gated_connection>(server_, pinging, answers);
+        });
   }
 
   /// Acquires and returns; the code of the error if there was one.
@@ -334,8 +335,9 @@ TEST_F(pool_races, min_idle_stays_within_the_size) {
 }
 
 TEST_F(pool_races, a_caller_in_a_hurry_does_not_condemn_a_healthy_connection) {
-  gate never;
-  auto pool = make_gated<gated_pool>(small(1), never, false);
+  gate pinging;
+  pinging.open();
+  auto pool = make_gated<gated_pool>(small(1), pinging, false);
   (void)pool->acquire();
   fake_clock::advance(60s);
   EXPECT_EQ(outcome_of(*pool, deadline::in(50ms)), std::nullopt);
