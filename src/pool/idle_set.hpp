@@ -99,6 +99,7 @@ class idle_set {
 
   [[nodiscard]] bool contains(const Slot& place) const noexcept {
     if (!is_quick(place)) return place.in_idle_list;
+    Threads::point();
     return (word_.load(std::memory_order_relaxed) & bit(place)) != 0;
   }
 

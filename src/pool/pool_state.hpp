@@ -319,11 +319,13 @@ class pool_state {
 
   /// The limit is reached, and by this thread alone: only itself could serve it.
   [[nodiscard]] bool holds_all() const noexcept {
-    if (limit == 0 || lent() < limit) return false;
+    if (limit == 0 || slots.count(slot_state::ready) < limit) return false;
     const auto self = Threads::self();
-    return std::all_of(slots.begin(), slots.end(), [&](const slot_type& place) {
-      return !is_lent(place) || place.holder.load(std::memory_order_relaxed) == self;
+    // Counted and not "all lent ones are mine": one that comes back meanwhile is not lent any more.
+    const auto own = std::count_if(slots.begin(), slots.end(), [&](const slot_type& place) {
+      return is_lent(place) && place.holder.load(std::memory_order_relaxed) == self;
     });
+    return static_cast<std::size_t>(own) >= limit;
   }
 
   [[nodiscard]] std::vector<held_lease> still_lent(time_point now) const {

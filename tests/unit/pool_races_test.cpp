@@ -46,6 +46,19 @@ struct interrupting_clock : fake_clock {
   }
 };
 
+/// Calls `script` with the number of each atomic step that others can see, ahead of it; the steps
+/// of the script itself do not count.
+struct scripted_threads : os_threads {
+  static inline thread_local std::function<void(int)> script;
+  static inline thread_local int steps = 0;
+  static void point() noexcept {
+    if (const auto now = std::exchange(script, nullptr)) {
+      now(++steps);
+      script = now;
+    }
+  }
+};
+
 /// No thread can be started while `none`.
 struct scarce_threads : os_threads {
   static inline std::atomic<bool> none{false};
@@ -120,6 +133,7 @@ class pool_races : public ::testing::Test {
 
 using plain_pool = basic_pool<fake_connection, fake_clock>;
 using gated_pool = basic_pool<gated_connection, fake_clock>;
+using scripted_pool = basic_pool<fake_connection, fake_clock, scripted_threads>;
 using interrupted_pool = basic_pool<fake_connection, interrupting_clock>;
 
 // The end
@@ -219,6 +233,37 @@ TEST_F(pool_races, a_connection_that_waited_for_its_end_is_checked_before_it_ser
   EXPECT_TRUE(waiting.get() == errc::pool_timeout || server_.pings > 0);
   connecting.open();
   slow.get();
+}
+
+// What moves without the mutex
+
+TEST_F(pool_races, a_connection_returned_at_any_step_of_an_acquire_serves_it) {
+  auto pool = make<scripted_pool>(small(2));
+  const auto own = pool->acquire();
+  bool waited_before = false;
+  for (int wanted = 1; !waited_before && !HasFailure(); ++wanted) {
+    auto others = std::async(std::launch::async, [&] { return pool->acquire(); }).get();
+    std::atomic<bool> returning{false};
+    const auto give_back = [&] {
+      if (!returning.exchange(true)) others = {};
+    };
+    // The last time the acquire waits without having taken that step.
+    auto at_last = std::async(std::launch::async, [&] {
+      EXPECT_TRUE(eventually([&] { return returning || pool->stats().waiting == 1; }));
+      give_back();
+    });
+    std::future<void> at_step;
+    scripted_threads::steps = 0;
+    scripted_threads::script = [&](int step) {
+      if (step != wanted) return;
+      at_step = std::async(std::launch::async, give_back);
+      at_step.wait_for(20ms);  // it has ended then, or waits for the mutex
+    };
+    EXPECT_EQ(outcome_of(*pool), std::nullopt) << "returned at step " << wanted;
+    scripted_threads::script = nullptr;
+    at_last.get();
+    waited_before = !at_step.valid();
+  }
 }
 
 // What hangs
