@@ -209,8 +209,8 @@ std::string describe(const cache_options& options) {
 
 void require_supported(const cache_options& options) {
   if (!options.tls.enabled) return;
-  throw config_error{"SOUNDHASH_DB_REDIS_TLS", "this build's hiredis has no TLS",
-                     "false, or a build with hiredis 1 or later"};
+  throw config_error{"SOUNDHASH_DB_REDIS_TLS", "this release does not speak TLS to Redis",
+                     "false; a unix socket or a TLS tunnel can stand between"};
 }
 
 location locate(const cache_options& options, deadline until, const interruption* stop) {

@@ -23,7 +23,7 @@ struct location {
 [[nodiscard]] std::string describe(const cache_options& options);
 
 /// Refuses what this build cannot do.
-/// Throws: config_error when TLS is asked for and this build has none.
+/// Throws: config_error when TLS is asked for.
 void require_supported(const cache_options& options);
 
 /// Asks the name service, or the sentinels in their order, each for the connect timeout at most.

@@ -24,7 +24,8 @@ struct sentinel_address {
   std::uint16_t port = 26379;
 };
 
-/// TLS to Redis; needs hiredis 1 (Debian 13).
+/// TLS to Redis. This release reads and checks the settings but does not speak it: `enabled = true`
+/// is a config_error when the database is opened.
 struct redis_tls_options {
   bool enabled = false;     ///< SOUNDHASH_DB_REDIS_TLS
   std::string ca_file;      ///< SOUNDHASH_DB_REDIS_TLS_CA_FILE; empty: the system's authorities
