@@ -4,7 +4,8 @@
 #   SOURCE     the library's source tree
 #   BUILD      a static build of it, which `static` installs instead of building once more
 #   WORK       build trees go here and are used again the next time
-#   GENERATOR, COMPILER, LAUNCHER   as in CMake's own variables
+#   GENERATOR, COMPILER, LAUNCHER, BUILD_TYPE, FLAGS, WERROR   those of BUILD: with the same flags a
+#              compiler cache has most objects already
 cmake_minimum_required(VERSION 3.25)
 
 function(run)
@@ -12,8 +13,9 @@ function(run)
 endfunction()
 
 set(toolchain -G "${GENERATOR}" "-DCMAKE_CXX_COMPILER=${COMPILER}"
-              "-DCMAKE_CXX_COMPILER_LAUNCHER=${LAUNCHER}" -DCMAKE_BUILD_TYPE=Debug
-              -DCMAKE_CXX_FLAGS_DEBUG=-O0)
+              "-DCMAKE_CXX_COMPILER_LAUNCHER=${LAUNCHER}"
+              "-DCMAKE_BUILD_TYPE=${BUILD_TYPE}" "-DCMAKE_CXX_FLAGS_${BUILD_TYPE}=${FLAGS}"
+              "-DSOUNDHASH_DB_WARNINGS_AS_ERRORS=${WERROR}")
 set(consumer_source "${CMAKE_CURRENT_LIST_DIR}")
 set(consumer "${WORK}/consumer")
 # A dependent setting of an earlier run must not hide that find_package fails now.
