@@ -80,8 +80,8 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
 
   grant acquire(request asked) {
     require_own();
-    if (slot_type* const place = state_.idle.try_take()) {
-      const auto now = Clock::coarse_now();
+    const auto now = Clock::coarse_now();
+    if (slot_type* const place = state_.idle.try_take(now)) {
       if (state_.fit(*place, now)) {
         state_.lend(*place, now, asked.where, Threads::self());
         if (place->check == health_check::none) return at_once(*place);

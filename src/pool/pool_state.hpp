@@ -470,13 +470,15 @@ class pool_state {
   }
 
   [[nodiscard]] std::size_t demand() const noexcept {
+    const auto asked = queue.size() + (probe_ ? 1 : 0);
+    if (options.min_idle == 0) return asked;
     // What is kept warm fits into `size`, beside what is used and asked for.
     const auto warm = idle.size();
     const auto others = slots.live() - warm + queue.size();
     const auto room =
         options.size ? *options.size - std::min(others, *options.size) : options.min_idle;
     const auto wanted = std::min(options.min_idle, room);
-    return queue.size() + (wanted > warm ? wanted - warm : 0) + (probe_ ? 1 : 0);
+    return asked + (wanted > warm ? wanted - warm : 0);
   }
 
   /// Lifetimes differ, so that connections opened together do not end together.

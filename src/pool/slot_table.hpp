@@ -27,6 +27,7 @@ struct alignas(64) slot {
   using time_point = typename Clock::time_point;
 
   std::unique_ptr<Connection> connection;
+  std::atomic<std::uint8_t> idle{0};  ///< of the idle set
   std::size_t index = 0;
   std::uint64_t generation = 0;
   time_point expires{};
@@ -45,7 +46,6 @@ struct alignas(64) slot {
   slot* previous = nullptr;
   slot* next = nullptr;
   slot_state state = slot_state::free;
-  bool in_idle_list = false;
   bool cut = false;                         ///< its lease passed its guard, or the pool closed
   time_point guard = time_point::max();     ///< when the lease is cut
   time_point last_check{};                  ///< when it last answered a ping of the pool's own

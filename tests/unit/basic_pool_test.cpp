@@ -531,6 +531,27 @@ TEST_F(basic_pool_test, overflow_closes_when_load_falls) {
   EXPECT_TRUE(eventually([&] { return server_.open == 2; }));
 }
 
+TEST_F(basic_pool_test, a_thread_that_comes_back_at_once_gets_the_same_connection) {
+  const auto pool = make(small(2));
+  auto lowest = pool->acquire();
+  auto other = pool->acquire();
+  const fake_connection* const had = &*other;
+  lowest = {};
+  other = {};
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(&*pool->acquire(), had);
+}
+
+TEST_F(basic_pool_test, callers_that_come_rarely_gather_on_one_connection) {
+  const auto pool = make(small(2));
+  auto lowest = pool->acquire();
+  auto other = pool->acquire();
+  const fake_connection* const first = &*lowest;
+  lowest = {};
+  other = {};
+  fake_clock::advance(100ms);
+  EXPECT_EQ(&*pool->acquire(), first);
+}
+
 TEST_F(basic_pool_test, idle_connections_close_after_idle_timeout_down_to_min_idle) {
   auto options = small(5);
   options.min_idle = 2;

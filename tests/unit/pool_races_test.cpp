@@ -35,17 +35,6 @@ using test::small;
 
 const deadline long_ago{deadline::clock::time_point{}};
 
-/// Runs something between the taking of an idle connection and what is written of it: there the
-/// coarse clock is read.
-struct interrupting_clock : fake_clock {
-  using time_point = fake_clock::time_point;
-  static inline thread_local std::function<void()> interruption;
-  static time_point coarse_now() noexcept {
-    if (auto once = std::exchange(interruption, nullptr)) once();
-    return fake_clock::coarse_now();
-  }
-};
-
 /// Calls `script` with the number of each atomic step that others can see, ahead of it; the steps
 /// of the script itself do not count.
 struct scripted_threads : os_threads {
@@ -56,6 +45,15 @@ struct scripted_threads : os_threads {
       now(++steps);
       script = now;
     }
+  }
+
+  /// What this thread's next acquire does once it has taken the lowest connection, and before
+  /// anything is written of that.
+  static void after_taking(std::function<void()> what) {
+    steps = 0;
+    script = [what = std::move(what)](int step) {
+      if (step == 3) what();
+    };
   }
 };
 
@@ -134,7 +132,6 @@ class pool_races : public ::testing::Test {
 using plain_pool = basic_pool<fake_connection, fake_clock>;
 using gated_pool = basic_pool<gated_connection, fake_clock>;
 using scripted_pool = basic_pool<fake_connection, fake_clock, scripted_threads>;
-using interrupted_pool = basic_pool<fake_connection, interrupting_clock>;
 
 // The end
 
@@ -155,13 +152,11 @@ TEST_F(pool_races, a_ping_that_fails_after_the_end_leaves_nothing_behind) {
 
 TEST_F(pool_races, a_caller_that_took_an_expired_one_before_the_end_leaves_nothing_behind) {
   gate taken;
-  auto pool = make<interrupted_pool>(small(1));
+  auto pool = make<scripted_pool>(small(1));
   (void)pool->acquire();
+  fake_clock::advance(2h);
   auto caller = std::async(std::launch::async, [&] {
-    interrupting_clock::interruption = [&] {
-      fake_clock::advance(2h);
-      taken.pass();
-    };
+    scripted_threads::after_taking([&] { taken.pass(); });
     return outcome_of(*pool);
   });
   taken.await_arrivals(1);
@@ -181,24 +176,24 @@ TEST_F(pool_races, a_lease_that_begins_is_no_leak) {
   int leaks = 0;
   pool_hooks<fake_connection> hooks;
   hooks.on_leak = [&](const held_lease&) { ++leaks; };
-  auto pool = make<interrupted_pool>(options, hooks);
+  auto pool = make<scripted_pool>(options, hooks);
   (void)pool->acquire();
-  interrupting_clock::interruption = [&] {
+  scripted_threads::after_taking([&] {
     fake_clock::advance(10s);
     pool->run_due();
-  };
+  });
   (void)pool->acquire();
   EXPECT_EQ(leaks, 0);
 }
 
 TEST_F(pool_races, another_callers_beginning_lease_is_not_taken_for_ones_own) {
   gate taken;
-  auto pool = make<interrupted_pool>(small(2));
+  auto pool = make<scripted_pool>(small(2));
   auto first = pool->acquire();
   const auto second = pool->acquire();
   first = {};  // idle, and last held by this thread
   auto other = std::async(std::launch::async, [&] {
-    interrupting_clock::interruption = [&] { taken.pass(); };
+    scripted_threads::after_taking([&] { taken.pass(); });
     (void)pool->acquire();
   });
   taken.await_arrivals(1);
@@ -209,7 +204,7 @@ TEST_F(pool_races, another_callers_beginning_lease_is_not_taken_for_ones_own) {
 TEST_F(pool_races, a_connection_that_waited_for_its_end_is_checked_before_it_serves_again) {
   gate connecting;
   gate taken;
-  auto pool = make<interrupted_pool>(small(2));
+  auto pool = make<scripted_pool>(small(2));
   {
     const auto first = pool->acquire();
     const auto second = pool->acquire();
@@ -217,11 +212,9 @@ TEST_F(pool_races, a_connection_that_waited_for_its_end_is_checked_before_it_ser
   server_.on_connect([&] { connecting.pass(); });
   server_.answers = false;
   server_.quiet = false;
+  fake_clock::advance(2h);
   auto slow = std::async(std::launch::async, [&] {
-    interrupting_clock::interruption = [&] {
-      fake_clock::advance(2h);
-      taken.pass();
-    };
+    scripted_threads::after_taking([&] { taken.pass(); });
     return outcome_of(*pool, deadline::in(1s));
   });
   taken.await_arrivals(1);
