@@ -66,7 +66,7 @@ constexpr auto fault_limit = 2s;
 constexpr auto long_limit = 20s;
 
 bool full() {
-  return std::getenv("SOUNDHASH_DB_TEST_FULL") != nullptr;
+  return std::getenv("SOUNDHASH_TEST_FULL") != nullptr;
 }
 
 /// A read, by its request's name and by what it returns on a healthy link.

@@ -368,7 +368,7 @@ struct held {
 constexpr std::size_t workers = 8;
 
 TEST_F(server_faults, many_faults_leave_nothing_behind) {
-  const int faults = std::getenv("SOUNDHASH_DB_TEST_FULL") == nullptr ? 120 : 1000;
+  const int faults = std::getenv("SOUNDHASH_TEST_FULL") == nullptr ? 120 : 1000;
   test::tcp_proxy link{options_};
   auto linked = link.options();
   linked.application_name = our_name;
