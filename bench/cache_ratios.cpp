@@ -50,7 +50,7 @@ sdb::database open(const ratio_run& run, const sdb::near_cache_options& near) {
   settings.cache.connect_timeout = 10s;
   settings.cache.command_timeout = 10s;
   auto db = sdb::database::open(settings);
-  load(db, {.channels = 10, .videos = 500, .jobs = 100, .fingerprints = 1000});
+  load(db, {.channels = 10, .videos = 500, .jobs = 100, .fingerprints = 1000, .matches = 100});
   db.warm_up();
   await("no Redis at REDIS_HOST",
         [&] { return figure_of(db, "soundhash_cache_breaker_open") == 0; });

@@ -40,14 +40,22 @@ constexpr sdb::query load_jobs{
     "lpad(to_hex(n), 11, 'v'), '{}', 0, now() - n * interval '1 second', 0, 3 "
     "FROM generate_series(1, $1::int) n"};
 
-/// About ten rows share a hash.
+/// About ten rows share a hash, in any videos.
 constexpr sdb::query load_fingerprints{
     "bench.load_fingerprints",
     "INSERT INTO audio_fingerprints (video_id, start_time, end_time, fingerprint_hash, "
-    "sample_rate, created_at) "
-    "SELECT v.first + n % $2::int, n / $2::int * 0.5, n / $2::int * 0.5 + 0.5, "
-    "md5((n % ($1::int / 10))::text), 22050, now() "
+    "fingerprint_data, sample_rate, created_at) "
+    "SELECT v.first + n % $2::int, n / $2::int * 0.125, n / $2::int * 0.125 + 0.5, "
+    "md5((hashint4(n)::bigint & 2147483647) % ($1::int / 10) || ''), "
+    "decode(md5(n || ''), 'hex'), 22050, now() "
     "FROM generate_series(0, $1::int - 1) n, (SELECT min(id) AS first FROM videos) v"};
+
+constexpr sdb::query load_matches{
+    "bench.load_matches",
+    "INSERT INTO match_results (query_fingerprint_id, matched_fingerprint_id, similarity_score, "
+    "match_confidence, created_at) "
+    "SELECT f.first + n % 1000, f.first + n % $2::int, n % 100 / 100.0, n % 100 / 100.0, now() "
+    "FROM generate_series(1, $1::int) n, (SELECT min(id) AS first FROM audio_fingerprints) f"};
 
 constexpr sdb::query analyze{"bench.analyze", "ANALYZE"};
 
@@ -86,6 +94,7 @@ void load(sdb::database& db, const dataset_size& size) {
   run_step(db, "videos", load_videos, {size.videos, size.channels});
   run_step(db, "jobs", load_jobs, {size.jobs});
   run_step(db, "fingerprints", load_fingerprints, {size.fingerprints, size.videos});
+  run_step(db, "matches", load_matches, {size.matches, size.fingerprints});
   run_step(db, "statistics", analyze, {});
 }
 

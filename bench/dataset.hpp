@@ -11,6 +11,7 @@ struct dataset_size {
   std::int32_t videos = 5'000;
   std::int32_t jobs = 20'000;
   std::int32_t fingerprints = 200'000;
+  std::int32_t matches = 10'000;
 };
 
 /// Rows that exist, for the benchmark to look up.

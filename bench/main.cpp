@@ -74,7 +74,20 @@ struct ratio_options {
   std::vector<std::string> only;
   std::string json_file;
   int rounds = 9;
+  double scale = 1;
 };
+
+/// 2 000 000 fingerprints at scale 1.
+dataset_size scaled(double scale) {
+  const auto rows = [scale](double count) {
+    return static_cast<std::int32_t>(std::max(1.0, count * scale));
+  };
+  return {.channels = rows(200),
+          .videos = rows(20'000),
+          .jobs = rows(100'000),
+          .fingerprints = rows(2'000'000),
+          .matches = rows(100'000)};
+}
 
 std::vector<std::string> row_names() {
   std::vector<std::string> names;
@@ -85,7 +98,7 @@ std::vector<std::string> row_names() {
 /// A bar that is missed is shown, not an error: the figures of a busy machine mean little.
 int bench_ratios(const ratio_options& options) {
   set_level("WARNING");
-  ratio_run run{sdb::database_options::from_env(), options.rounds};
+  ratio_run run{sdb::database_options::from_env(), options.rounds, scaled(options.scale)};
   run.settings.cache.enabled = false;
   std::vector<ratio_result> results;
   for (const auto& row : ratio_rows()) {
@@ -132,6 +145,9 @@ int main(int argc, char** argv) {
   ratios->add_option("--json", compared.json_file, "Also write the results to this file");
   ratios->add_option("--rounds", compared.rounds, "Rounds, of which the median counts")
       ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  ratios->add_option("--scale", compared.scale, "Data to load, in parts of 2 000 000 fingerprints")
+      ->check(CLI::Range(0.1, 100.0))
       ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
 

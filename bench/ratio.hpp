@@ -8,6 +8,8 @@
 
 #include <soundhash/db/database_options.hpp>
 
+#include "dataset.hpp"
+
 /// What one side needed for one unit of work: medians over the rounds, microseconds.
 struct cost {
   double p50_us = 0;
@@ -31,6 +33,8 @@ struct ratio_run {
   /// The servers to use; the cache is off, and a row that is about it turns it on.
   soundhash::db::database_options settings;
   int rounds = 9;
+  /// What a row that needs data loads, unless another has done so.
+  dataset_size size;
 };
 
 struct ratio_row {

@@ -15,9 +15,11 @@
 #include "repository/row_chunks.hpp"
 #include "repository/row_tags.hpp"
 
-#define COLUMNS                                                                         \
-  "id, video_id, start_time, end_time, fingerprint_hash, sample_rate, segment_length, " \
-  "confidence_score, peak_count, created_at, n_fft, hop_length"
+// `f` is "f." or "".
+#define COLUMNS(f)                                                                 \
+  f "id, " f "video_id, " f "start_time, " f "end_time, " f "fingerprint_hash, " f \
+    "sample_rate, " f "segment_length, " f "confidence_score, " f "peak_count, " f \
+    "created_at, " f "n_fft, " f "hop_length"
 #define INSERT                                                                           \
   "INSERT INTO audio_fingerprints (video_id, start_time, end_time, fingerprint_hash, "   \
   "fingerprint_data, sample_rate, segment_length, confidence_score, peak_count, n_fft, " \
@@ -60,7 +62,7 @@ namespace {
 
 constexpr query insert{"fingerprint.create", INSERT
                        "VALUES ($1, $2, $3, $4, $5, COALESCE($6, 22050), $7, $8, $9, $10, "
-                       "$11, " SOUNDHASH_DB_UTC_NOW ") RETURNING " COLUMNS};
+                       "$11, " SOUNDHASH_DB_UTC_NOW ") RETURNING " COLUMNS("")};
 
 // The id's default is evaluated above the ORDER BY, so ascending ids are the order of the rows.
 constexpr query insert_batch{
@@ -79,26 +81,36 @@ constexpr query select_exists{"fingerprint.exists",
                               "AND sample_rate = $2 AND n_fft = $3 AND hop_length = $4)",
                               access::read_only};
 
-constexpr query select_with_data{"fingerprint.find_with_data",
-                                 "SELECT " COLUMNS
-                                 ", fingerprint_data FROM audio_fingerprints WHERE id = $1",
-                                 access::read_only};
+constexpr query select_with_data{
+    "fingerprint.find_with_data",
+    "SELECT " COLUMNS("") ", fingerprint_data FROM audio_fingerprints WHERE id = $1",
+    access::read_only};
 
 constexpr query select_by_hash{"fingerprint.find_by_hash",
-                               "SELECT " COLUMNS
+                               "SELECT " COLUMNS("")
                                " FROM audio_fingerprints WHERE fingerprint_hash = $1 "
                                "ORDER BY video_id, start_time, id LIMIT $2",
                                access::read_only};
 
 constexpr query select_by_hash_with_data{
     "fingerprint.find_by_hash_with_data",
-    "SELECT " COLUMNS
+    "SELECT " COLUMNS("")
     ", fingerprint_data FROM audio_fingerprints WHERE fingerprint_hash = $1 "
     "ORDER BY video_id, start_time, id LIMIT $2",
     access::read_only};
 
+// A subquery for each hash and not a join: so no hash can bring more than its share.
+constexpr query select_by_hashes{
+    "fingerprint.find_by_hashes",
+    "SELECT " COLUMNS("f.")
+    " FROM unnest($1::text[]) AS wanted(hash) "
+    "CROSS JOIN LATERAL (SELECT " COLUMNS("")
+    " FROM audio_fingerprints "
+    "WHERE fingerprint_hash = wanted.hash LIMIT $2) AS f",
+    access::read_only};
+
 constexpr query select_by_video{"fingerprint.by_video",
-                                "SELECT " COLUMNS
+                                "SELECT " COLUMNS("")
                                 " FROM audio_fingerprints WHERE video_id = $1 "
                                 "AND start_time >= $2 AND start_time < $3 ORDER BY start_time, id",
                                 access::read_only};
@@ -134,6 +146,7 @@ constexpr limits::text_column hash_column{"fingerprint_hash", 64};
 constexpr limits::text_column query_hash_column{"hash", 64};
 
 constexpr chunk_budget insert_budget{2000, 16U << 20U};
+constexpr chunk_budget lookup_budget{1000, 16U << 20U};
 constexpr std::size_t match_chunk = 1000;
 
 void check(const new_fingerprint& values, limits::row_number row = {}) {
@@ -308,6 +321,25 @@ std::vector<fingerprint_with_data> fingerprint_repository::find_by_hash_with_dat
   limits::check(query_hash_column, hash);
   limits::check_limit(limit);
   return on_->all<fingerprint_with_data>(select_by_hash_with_data, {hash, limit}, options);
+}
+
+std::vector<fingerprint> fingerprint_repository::find_by_hashes(std::span<const std::string> hashes,
+                                                                int max_per_hash,
+                                                                const call_options& options) {
+  limits::check_range("max_per_hash", max_per_hash, 1, 10'000);
+  for (std::size_t i = 0; i < hashes.size(); ++i) limits::check(query_hash_column, hashes[i], i);
+  std::vector<std::string> distinct(hashes.begin(), hashes.end());
+  std::sort(distinct.begin(), distinct.end());
+  distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
+  std::vector<fingerprint> found;
+  for_each_chunk(
+      std::span<const std::string>{distinct}, lookup_budget,
+      [](const std::string& hash) { return hash.size(); },
+      [&](auto chunk) {
+        auto part = on_->all<fingerprint>(select_by_hashes, {chunk, max_per_hash}, options);
+        found.insert(found.end(), std::move_iterator{part.begin()}, std::move_iterator{part.end()});
+      });
+  return found;
 }
 
 std::vector<fingerprint> fingerprint_repository::by_video(std::int32_t video_id, double from,

@@ -427,6 +427,7 @@ void cache_tags_test::run_uncached_reads() {
   static_cast<void>(prints.find_with_data(print_.id));
   static_cast<void>(prints.find_by_hash("h"));
   static_cast<void>(prints.find_by_hash_with_data("h"));
+  static_cast<void>(prints.find_by_hashes(ids));
   static_cast<void>(prints.by_video(video_.id, 0, 1));
   static_cast<void>(prints.hashes_of_video(video_.id));
   std::vector<query_hash> clip{{.hash = "h", .offset = 0}};

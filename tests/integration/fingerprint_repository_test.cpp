@@ -195,6 +195,30 @@ TEST_F(fingerprint_repository_test, find_by_hash_gives_all_rows_of_a_hash) {
   EXPECT_THAT(db_.fingerprints().find_by_hash("none"), IsEmpty());
 }
 
+TEST_F(fingerprint_repository_test, find_by_hashes_gives_each_hash_its_share) {
+  for (const double start : {1.0, 2.0, 3.0}) add(video_, start, "often");
+  add(video_, 4, "once");
+  add(video_, 5, "other");
+  const auto found = [&](const std::vector<std::string>& hashes, int most) {
+    std::vector<std::string> of_rows;
+    for (const auto& f : db_.fingerprints().find_by_hashes(hashes, most))
+      of_rows.push_back(f.fingerprint_hash);
+    std::sort(of_rows.begin(), of_rows.end());
+    return of_rows;
+  };
+  EXPECT_THAT(found({"often", "once", "none", "once"}, 2), ElementsAre("often", "often", "once"));
+  EXPECT_THAT(found({}, 2), IsEmpty());
+  EXPECT_THROW(found({"often"}, 0), invalid_argument);
+  EXPECT_THROW(found({"once", std::string(65, 'x')}, 1), invalid_argument);
+}
+
+TEST_F(fingerprint_repository_test, find_by_hashes_takes_more_than_a_statement_holds) {
+  std::vector<std::string> hashes(2500, "h");
+  for (std::size_t i = 0; i < hashes.size(); ++i) hashes[i] += std::to_string(i);
+  for (const std::size_t i : {0U, 999U, 1000U, 2499U}) add(video_, 1, hashes[i]);
+  EXPECT_EQ(db_.fingerprints().find_by_hashes(hashes).size(), 4U);
+}
+
 TEST_F(fingerprint_repository_test, by_video_takes_the_half_open_range) {
   for (const double start : {3.0, 1.0, 2.0}) add(video_, start, std::to_string(start));
   add(add_video("w"), 1.5, "other");

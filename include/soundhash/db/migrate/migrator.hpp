@@ -34,16 +34,16 @@ struct migrator_options {
 
 /// What `up` and `plan` choose.
 struct up_options {
-  std::optional<std::int64_t> to;    ///< up to and including this version
-  std::optional<std::size_t> steps;  ///< at most so many files
-  std::set<std::string> with;        ///< names of optional migrations to apply too
-  bool out_of_order = false;         ///< also versions below the highest applied one
+  std::optional<std::int64_t> to{};    ///< up to and including this version
+  std::optional<std::size_t> steps{};  ///< at most so many files
+  std::set<std::string> with{};        ///< names of optional migrations to apply too
+  bool out_of_order = false;           ///< also versions below the highest applied one
 };
 
 /// What `down` chooses: exactly one of `to` and `steps`.
 struct down_options {
-  std::optional<std::int64_t> to;    ///< revert everything above this version
-  std::optional<std::size_t> steps;  ///< revert so many files, highest version first
+  std::optional<std::int64_t> to{};    ///< revert everything above this version
+  std::optional<std::size_t> steps{};  ///< revert so many files, highest version first
   bool accept_data_loss = false;
 };
 

@@ -4,6 +4,7 @@
 #include <limits>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -57,6 +58,12 @@ class SOUNDHASH_DB_EXPORT fingerprint_repository {
                                                       const call_options& options = {});
   [[nodiscard]] std::vector<fingerprint_with_data> find_by_hash_with_data(
       std::string_view hash, int limit = 1000, const call_options& options = {});
+  /// Fingerprints with any of these hashes, in no order; given twice, a hash counts once. At most
+  /// `max_per_hash` of each, 1 to 10000. One statement for up to 1000 hashes; several statements do
+  /// not share a snapshot outside a transaction.
+  [[nodiscard]] std::vector<fingerprint> find_by_hashes(std::span<const std::string> hashes,
+                                                        int max_per_hash = 1000,
+                                                        const call_options& options = {});
 
   /// Fingerprints of a video that begin at `from` or later and before `to`, in seconds, by
   /// start_time. Infinite bounds are allowed, NaN is not.
