@@ -3,6 +3,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include "cli/doctor_command.hpp"
+#include "cli/exit_code.hpp"
 #include "cli/migrate_command.hpp"
 
 int main(int argc, char** argv) {
@@ -12,6 +14,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   const auto code = std::make_shared<int>(cli::ok);
   cli::add_migrate_command(app, code);
+  cli::add_doctor_command(app, code);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {

@@ -17,6 +17,8 @@
 #include <soundhash/db/database_options.hpp>
 #include <soundhash/db/migrate/migrator.hpp>
 
+#include "cli/exit_code.hpp"
+
 namespace soundhash::db::cli {
 namespace {
 
