@@ -46,7 +46,7 @@ TEST(job_worker_options_test, a_type_that_the_column_does_not_take_is_refused) {
 /// What a worker hands out, with a database that answers as the test says.
 struct job_run_test : ::testing::Test {
   fake_executor fake;
-  job_run run{{.job = {.id = 7}, .lease = {7, 42}, .expires_at = {}}, fake};
+  job_run run{leased_job{.job = {}, .lease = {7, 42}, .expires_at = {}}, fake};
 };
 
 TEST_F(job_run_test, completes_inside_the_executor_that_is_given) {
@@ -60,7 +60,7 @@ TEST_F(job_run_test, completes_inside_the_executor_that_is_given) {
 }
 
 TEST_F(job_run_test, a_job_that_is_not_held_any_more_cannot_be_completed) {
-  fake.expect("job.complete");
+  fake.expect("job.complete", rows{"id"});
   EXPECT_EQ(caught<cancelled>([&] { run.complete(fake); }).code(), errc::cancelled);
   EXPECT_FALSE(run.completed());
   EXPECT_TRUE(run.stop().stop_requested());
