@@ -42,12 +42,14 @@ namespace {
 using std::chrono::milliseconds;
 
 // MATERIALIZED: folded into the UPDATE, the LIMIT may be evaluated more than once and claim more.
+// statement_timestamp(), which stands still: with a clock that moves there is no anti join, and a
+// plan that sorts would look for the lease of every pending job.
 constexpr query claim_pending{
     "job.claim",
     "WITH due AS MATERIALIZED (SELECT p.id FROM processing_jobs AS p WHERE p.status = 'pending' "
     "AND p.job_type = ANY($1::text[]) AND NOT EXISTS (SELECT FROM soundhash_job_leases AS l "
-    "WHERE l.job_id = p.id AND l.expires_at > " NOW
-    ") ORDER BY p.created_at, p.id LIMIT $2 FOR UPDATE OF p SKIP LOCKED), "
+    "WHERE l.job_id = p.id AND l.expires_at > timezone('utc', statement_timestamp())) "
+    "ORDER BY p.created_at, p.id LIMIT $2 FOR UPDATE OF p SKIP LOCKED), "
     "taken AS (UPDATE processing_jobs AS j SET status = 'running', started_at = " NOW
     ", progress = 0 FROM due WHERE j.id = due.id RETURNING " COLUMNS("j.")
     "), leased AS (INSERT INTO soundhash_job_leases AS l (job_id, started_at, expires_at) "

@@ -475,6 +475,7 @@ TEST_F(job_leases_test, a_retry_waits_twice_as_long_each_time_up_to_the_most) {
     const auto until = db_.one<timestamp>(lease_end, {mine.job_id});
     EXPECT_GE(until, before + wait / 2);
     EXPECT_LE(until, after + wait);
+    expect_not_held(mine);
     EXPECT_THAT(claim(1), IsEmpty()) << "it waits";
     EXPECT_THAT(jobs().rescue_expired(), IsEmpty());
     // The next round as if the time had come.

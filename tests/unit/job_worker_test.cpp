@@ -1,6 +1,8 @@
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <string>
+#include <tuple>
 
 #include <gtest/gtest.h>
 
@@ -16,6 +18,20 @@ using namespace std::chrono_literals;
 using test::caught;
 using testing::fake_executor;
 using testing::rows;
+
+/// A row of what ends jobs.
+struct ended_job {
+  std::int32_t id = 0;
+};
+
+}  // namespace
+
+template <>
+struct row_traits<ended_job> {
+  static constexpr auto columns = std::tuple{column{"id", &ended_job::id}};
+};
+
+namespace {
 
 std::string refused(const std::function<void(job_worker_options&)>& change) {
   job_worker_options options{.job_types = {"t"}};
@@ -51,7 +67,7 @@ struct job_run_test : ::testing::Test {
 
 TEST_F(job_run_test, completes_inside_the_executor_that_is_given) {
   fake_executor transaction;
-  transaction.expect("job.complete", rows{"id"}.add(7));
+  transaction.expect("job.complete", rows::of<ended_job>({{7}}));
   run.complete(transaction);
   EXPECT_TRUE(run.completed());
   EXPECT_FALSE(run.stop().stop_requested());
@@ -60,7 +76,7 @@ TEST_F(job_run_test, completes_inside_the_executor_that_is_given) {
 }
 
 TEST_F(job_run_test, a_job_that_is_not_held_any_more_cannot_be_completed) {
-  fake.expect("job.complete", rows{"id"});
+  fake.expect("job.complete", rows::of<ended_job>({}));
   EXPECT_EQ(caught<cancelled>([&] { run.complete(fake); }).code(), errc::cancelled);
   EXPECT_FALSE(run.completed());
   EXPECT_TRUE(run.stop().stop_requested());
