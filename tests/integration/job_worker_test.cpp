@@ -3,6 +3,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -10,6 +11,7 @@
 #include <stop_token>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -36,6 +38,7 @@ constexpr query lease_end{"test.lease_end",
 constexpr query expire{"test.expire",
                        "UPDATE soundhash_job_leases SET expires_at = '2000-01-01' "
                        "WHERE job_id = $1"};
+constexpr query server_clock{"test.clock", "SELECT timezone('utc', clock_timestamp())"};
 constexpr query note{"test.note", "INSERT INTO notes VALUES ($1)"};
 constexpr query count_notes{"test.count_notes", "SELECT count(*) FROM notes"};
 /// As the Python services insert one.
@@ -298,15 +301,16 @@ TEST_F(job_worker_test, a_handler_learns_that_its_lease_was_lost_and_another_one
   EXPECT_EQ(read(id).retry_count, 0);
 }
 
-TEST_F(job_worker_test, a_handler_learns_that_its_job_was_cancelled) {
+TEST_F(job_worker_test, a_handler_learns_that_its_job_was_cancelled_before_its_lease_would_end) {
   const auto id = add();
   counter in;
   counter out;
   auto how = options();
-  how.lease = 300ms;
+  how.lease = 6s;
   running worker{db_, how, [&](job_run& run) {
                    in.add();
                    EXPECT_TRUE(asked_to_stop(run));
+                   EXPECT_LT(db_.one<timestamp>(server_clock), run.job().started_at.value() + 6s);
                    out.add();
                  }};
   ASSERT_TRUE(in.reaches(1));
@@ -440,6 +444,32 @@ TEST_F(job_worker_test, a_job_that_came_while_nobody_listened_is_found_when_some
     });
     ASSERT_TRUE(done.reaches(i));
   }
+}
+
+/// Creates a job each time that a claim has looked for jobs, before its caller knows the answer.
+class late_creator final : public interceptor {
+ public:
+  late_creator(database_options where, int jobs)
+      : beside_{database::open(std::move(where))}, left_{jobs} {}
+  void on_finish(const statement_event& event) override {
+    if (event.name != "job.claim" || left_-- <= 0) return;
+    beside_.jobs().create({.job_type = "t", .target_id = "late"});
+  }
+
+ private:
+  database beside_;
+  std::atomic<int> left_;
+};
+
+TEST_F(job_worker_test, a_job_that_a_claim_has_just_missed_wakes_the_worker) {
+  constexpr int jobs = 100;
+  auto options = made_;
+  options.interceptors.push_back(std::make_shared<late_creator>(made_, jobs));
+  counter done;
+  auto how = listening();
+  how.concurrency = 8;  // a claim that fills all slots asks again anyway
+  running worker{database::open(options), how, [&](job_run&) { done.add(); }};
+  EXPECT_TRUE(done.reaches(jobs));
 }
 
 TEST_F(job_worker_test, jobs_of_other_types_wake_nobody) {

@@ -36,7 +36,8 @@ class SOUNDHASH_DB_EXPORT job_run {
   [[nodiscard]] std::stop_token stop() const noexcept { return stop_.get_token(); }
 
   /// Sets progress (0 to 1), and current_step unless `step` is empty. False when the job is not
-  /// held any more, and then stop() asks to stop.
+  /// held any more, and then stop() asks to stop. Takes a connection of its own, so not inside a
+  /// transaction of the handler's.
   /// Throws: as job_repository::set_progress.
   bool set_progress(double progress, std::string_view step = {}, const call_options& options = {});
 
