@@ -2,6 +2,8 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cstdint>
+#include <future>
 #include <set>
 #include <string>
 #include <thread>
@@ -95,21 +97,24 @@ class job_leases_test : public ::testing::Test {
   /// Runs `body(number)` in eight threads at once.
   template <class F>
   static void in_eight_threads(F body) {
-    std::vector<std::jthread> threads;
-    for (int number = 0; number < 8; ++number) threads.emplace_back([&, number] { body(number); });
+    std::vector<std::future<void>> threads;
+    for (int number = 0; number < 8; ++number) {
+      threads.push_back(std::async(std::launch::async, body, number));
+    }
+    for (auto& one : threads) one.get();
   }
 
   /// Runs `body` in another thread, calls `release` as soon as it waits for a lock (or has ended,
   /// when it should have waited and did not), and returns when it has ended.
   template <class Body, class Release>
   void while_waiting(Body body, Release release) {
-    std::atomic<bool> ended{false};
-    std::jthread other{[&] {
-      body();
-      ended = true;
-    }};
-    while (!ended && db_.one<std::int64_t>(count_waiting) == 0) std::this_thread::yield();
+    auto other = std::async(std::launch::async, body);
+    while (other.wait_for(0s) != std::future_status::ready &&
+           db_.one<std::int64_t>(count_waiting) == 0) {
+      std::this_thread::yield();
+    }
     release();
+    other.get();
   }
 
   database db_ = test::fresh_database();
