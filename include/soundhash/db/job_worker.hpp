@@ -42,10 +42,10 @@ struct job_worker_options {
 /// A handler that returns has done its job, which is then completed; one that throws has failed,
 /// and the job is tried again later with the text of the exception as its error_message (see
 /// job_unrecoverable for "never again"). One that throws after job_run::stop() asked to stop has
-/// given up: the job is pending again at once, which counts as no retry. Every job is worked on by
-/// one live holder at a time and completed once; a handler whose process died has run in part, so
-/// what it writes should be idempotent or part of the transaction that completes the job
-/// (job_run::complete).
+/// given up: the job is pending again at once, which counts as no retry. A job is completed once,
+/// by whoever holds its lease; a handler that has lost it may run on until it looks at its stop(),
+/// and one whose process died has run in part: what handlers write should be safe to repeat, or
+/// part of the transaction that completes the job (job_run::complete).
 ///
 /// Leases that have expired are rescued, whoever held them. While the database cannot be reached,
 /// the worker tries again, and says so once in the log.
