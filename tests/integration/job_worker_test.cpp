@@ -49,9 +49,11 @@ constexpr query insert_by_hand{
 constexpr query listeners{"test.listeners",
                           "SELECT count(*) FROM pg_stat_activity WHERE datname = "
                           "current_database() AND query = 'LISTEN soundhash_jobs'"};
-constexpr query end_listeners{"test.end_listeners",
-                              "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE "
-                              "datname = current_database() AND query = 'LISTEN soundhash_jobs'"};
+constexpr query another_listener{"test.another_listener",
+                                 "SELECT pid FROM pg_stat_activity WHERE datname = "
+                                 "current_database() AND query = 'LISTEN soundhash_jobs' "
+                                 "AND pid <> $1"};
+constexpr query end_session{"test.end_session", "SELECT pg_terminate_backend($1)"};
 
 /// Counts what happens in the handlers.
 class counter {
@@ -436,10 +438,15 @@ TEST_F(job_worker_test, no_new_job_waits_for_a_poll_whoever_inserts_it) {
 TEST_F(job_worker_test, a_job_that_came_while_nobody_listened_is_found_when_somebody_does) {
   counter done;
   running worker{db_, listening(), [&](job_run&) { done.add(); }};
+  std::optional<std::int32_t> listener = 0;
   for (int i = 1; i <= 5; ++i) {
-    ASSERT_TRUE(eventually([&] { return db_.one<std::int64_t>(listeners) == 1; }));
+    const auto ended = listener.value();
+    ASSERT_TRUE(eventually([&] {
+      listener = db_.maybe<std::int32_t>(another_listener, {ended});
+      return listener.has_value();
+    }));
     db_.with_transaction([&](transaction& tx) {
-      ASSERT_TRUE(tx.one<bool>(end_listeners));
+      ASSERT_TRUE(tx.one<bool>(end_session, {*listener}));
       database::jobs(tx).create({.job_type = "t", .target_id = "x"});
     });
     ASSERT_TRUE(done.reaches(i));
