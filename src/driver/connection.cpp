@@ -384,6 +384,11 @@ std::string connection::command(std::string_view sql, deadline until) {
   return state_->command(sql, until);
 }
 
+std::vector<std::string> connection::notifications(deadline until, const std::stop_token& stop) {
+  const stop_signal signal{stop};
+  return state_->wire.notifications(until, signal);
+}
+
 bool connection::ping(deadline until) noexcept {
   try {
     state_->command("", until);

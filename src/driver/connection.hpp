@@ -7,6 +7,7 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <soundhash/db/core/deadline.hpp>
 #include <soundhash/db/core/param.hpp>
@@ -61,6 +62,11 @@ class connection {
   /// semicolons are one implicit transaction. Returns the last command tag: "COMMIT", "INSERT 0 1".
   /// Throws: as run().
   std::string command(std::string_view sql, deadline until);
+
+  /// Waits for notifications of the channels that the session listens to and gives their payloads;
+  /// none when `until` has passed or a stop was requested, and then the session stays usable.
+  /// Throws: connection_error{lost}.
+  std::vector<std::string> notifications(deadline until, const std::stop_token& stop);
 
   /// Empty round trip. False when the session is dead; never throws for that.
   bool ping(deadline until) noexcept;

@@ -1,6 +1,7 @@
 #include "driver/link.hpp"
 
 #include <chrono>
+#include <memory>
 #include <utility>
 
 #include <poll.h>
@@ -144,6 +145,20 @@ answer link::collect_pipeline(int statements, const wait_limits& limits, std::st
       return all;
     }
     take(std::move(rows), all, name);
+  }
+}
+
+std::vector<std::string> link::notifications(deadline until, const stop_signal& stop) {
+  struct free_memory {
+    void operator()(PGnotify* one) const noexcept { PQfreemem(one); }
+  };
+  using notification = std::unique_ptr<PGnotify, free_memory>;
+  for (std::vector<std::string> payloads;;) {
+    consume();
+    while (const notification next{PQnotifies(raw_)}) payloads.emplace_back(next->extra);
+    if (!payloads.empty()) return payloads;
+    if (PQstatus(raw_) != CONNECTION_OK) throw_lost("LISTEN", sent::yes, {}, message());
+    if (wait_for(PQsocket(raw_), POLLIN, until, stop) != wake::ready) return {};
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <libpq-fe.h>
 
@@ -66,6 +67,11 @@ class link {
   answer collect(const wait_limits& limits, std::string_view name);
   /// The same for a pipeline of several statements and one Sync, which ends the pipeline.
   answer collect_pipeline(int statements, const wait_limits& limits, std::string_view name);
+
+  /// Waits for notifications of the channels that the session listens to and gives their payloads;
+  /// none when `until` has passed or `stop` fires.
+  /// Throws: connection_error{lost}.
+  std::vector<std::string> notifications(deadline until, const stop_signal& stop);
 
   /// libpq's own words for what is wrong with the link.
   [[nodiscard]] std::string message() const;

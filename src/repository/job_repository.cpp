@@ -6,16 +6,12 @@
 
 #include "repository/column_array.hpp"
 #include "repository/column_limits.hpp"
-#include "repository/columns.hpp"
+#include "repository/job_columns.hpp"
 #include "repository/job_locks.hpp"
 #include "repository/row_chunks.hpp"
 #include "repository/row_tags.hpp"
 
-// `j` is "j." or "".
-#define COLUMNS(j)                                                                              \
-  j "id, " j "job_type, " j "status, " j "target_id, " j "parameters, " j "progress, " j        \
-    "current_step, " j "created_at, " j "started_at, " j "completed_at, " j "error_message, " j \
-    "retry_count, " j "max_retries"
+#define COLUMNS SOUNDHASH_DB_JOB_COLUMNS
 #define INSERT                                                                       \
   "INSERT INTO processing_jobs (job_type, status, target_id, parameters, progress, " \
   "current_step, retry_count, max_retries, created_at) "
@@ -23,13 +19,6 @@
 
 // Is the status of `p` in the list `$N`, where an empty list means any?
 #define STATUS_IN(n) "(cardinality(" n "::text[]) = 0 OR p.status = ANY(" n "::text[]))"
-
-// The running jobs among $1, locked in the order of their ids, so that overlapping batches cannot
-// deadlock. A job that another session just took out of 'running' is not among them.
-#define RUNNING                                                         \
-  "WITH mine AS MATERIALIZED (SELECT p.id FROM processing_jobs AS p "   \
-  "WHERE p.id IN (SELECT unnest($1::int4[])) AND p.status = 'running' " \
-  "ORDER BY p.id FOR UPDATE) "
 
 namespace soundhash::db {
 namespace {
@@ -98,15 +87,6 @@ constexpr query select_failed{"job.failed",
                               "ORDER BY created_at DESC, id DESC LIMIT $2",
                               access::read_only};
 
-// MATERIALIZED: folded into the UPDATE, the LIMIT may be evaluated more than once and claim more.
-constexpr query claim_pending{
-    "job.claim",
-    "WITH due AS MATERIALIZED (SELECT p.id FROM processing_jobs AS p WHERE p.status = 'pending' "
-    "AND p.job_type = ANY($1::text[]) ORDER BY p.created_at, p.id LIMIT $2 "
-    "FOR UPDATE SKIP LOCKED) "
-    "UPDATE processing_jobs AS j SET status = 'running', started_at = " NOW
-    ", progress = 0 FROM due WHERE j.id = due.id RETURNING " COLUMNS("j.")};
-
 constexpr query set_status{
     "job.update_status",
     "UPDATE processing_jobs SET status = $2::text, progress = COALESCE($3, progress), "
@@ -117,28 +97,10 @@ constexpr query set_status{
     "completed_at = CASE WHEN $2::text IN ('completed', 'failed') THEN " NOW
     " ELSE completed_at END WHERE id = $1"};
 
-constexpr query set_running_progress{
-    "job.set_progress",
-    "UPDATE processing_jobs SET progress = $2, "
-    "current_step = COALESCE(NULLIF($3, ''), current_step) WHERE id = $1 AND status = 'running'"};
-
-constexpr query complete_running{
-    "job.complete", RUNNING
-    "UPDATE processing_jobs AS j SET status = 'completed', progress = 1, "
-    "completed_at = " NOW " FROM mine WHERE j.id = mine.id RETURNING j.id"};
-
-constexpr query fail_running{"job.fail", RUNNING
-                             "UPDATE processing_jobs AS j SET status = 'failed', "
-                             "error_message = COALESCE(NULLIF($2, ''), j.error_message), "
-                             "completed_at = " NOW
-                             " FROM mine WHERE j.id = mine.id RETURNING j.id"};
-
 constexpr query set_pending_again{
-    "job.retry",
-    "UPDATE processing_jobs SET status = 'pending', progress = 0, current_step = NULL, "
-    "error_message = NULL, started_at = NULL, completed_at = NULL, "
-    "retry_count = COALESCE(retry_count, 0) + 1 "
-    "WHERE id = $1 AND status IN ('failed', 'completed')"};
+    "job.retry", "UPDATE processing_jobs SET " SOUNDHASH_DB_JOB_PENDING_AGAIN
+                 ", error_message = NULL, retry_count = COALESCE(retry_count, 0) + 1 "
+                 "WHERE id = $1 AND status IN ('failed', 'completed')"};
 
 constexpr query set_cancelled{"job.cancel",
                               "UPDATE processing_jobs SET status = 'cancelled', error_message = $2 "
@@ -153,19 +115,12 @@ constexpr query count_each_status{
     "SELECT status, count(*) AS count FROM processing_jobs GROUP BY status ORDER BY status",
     access::read_only};
 
-constexpr limits::text_column job_type_column{"job_type", 50};
 constexpr limits::text_column status_column{"status", 20};
 constexpr limits::text_column target_id_column{"target_id", 255};
 constexpr limits::text_column parameters_column{"parameters"};
-constexpr limits::text_column current_step_column{"current_step", 200};
-constexpr limits::text_column error_message_column{"error_message"};
 
 constexpr chunk_budget insert_budget{5000, 16U << 20U};
 constexpr chunk_budget lookup_budget{1000, 16U << 20U};
-
-void check_progress(double progress, limits::row_number row = {}) {
-  limits::check_range("progress", progress, 0.0, 1.0, row);
-}
 
 void check(const new_job& values, limits::row_number row = {}) {
   limits::check(job_type_column, values.job_type, row);
@@ -208,11 +163,8 @@ std::vector<std::string> types_of(std::span<const new_job> rows) {
   return {types.begin(), types.end()};
 }
 
-void add_row(tag_set& changed, std::int32_t id) {
-  changed.add_row(table::processing_jobs, "id", id);
-}
 void add_rows(tag_set& changed, const std::vector<job>& jobs) {
-  for (const auto& each : jobs) add_row(changed, each.id);
+  for (const auto& each : jobs) add_job(changed, each.id);
 }
 
 std::vector<job> insert_chunk(executor& on, std::span<const new_job> rows,
@@ -242,14 +194,6 @@ std::vector<job> insert_rows(executor& inside, std::span<const new_job> rows,
       options);
 }
 
-/// ORDER BY created_at, id: NULLs last. RETURNING promises no order.
-void sort_by_age(std::vector<job>& jobs) {
-  std::sort(jobs.begin(), jobs.end(), [](const job& a, const job& b) {
-    return std::tuple{!a.created_at, a.created_at, a.id} <
-           std::tuple{!b.created_at, b.created_at, b.id};
-  });
-}
-
 /// False when no row was updated.
 bool update_by_id(executor& on, const query& statement, std::int32_t id, const params& values,
                   const call_options& options) {
@@ -257,21 +201,8 @@ bool update_by_id(executor& on, const query& statement, std::int32_t id, const p
       table::processing_jobs,
       [&](executor& inside, tag_set& changed) {
         const bool updated = inside.execute(statement, values, options) > 0;
-        if (updated) add_row(changed, id);
+        if (updated) add_job(changed, id);
         return updated;
-      },
-      options);
-}
-
-std::vector<std::int32_t> end_jobs(executor& on, const query& statement, const params& values,
-                                   const call_options& options) {
-  return on.changing(
-      table::processing_jobs,
-      [&](executor& inside, tag_set& changed) {
-        auto ended = inside.all<std::int32_t>(statement, values, options);
-        for (const auto id : ended) add_row(changed, id);
-        std::sort(ended.begin(), ended.end());
-        return ended;
       },
       options);
 }
@@ -285,7 +216,7 @@ job job_repository::create(const new_job& values, const call_options& options) {
       table::processing_jobs,
       [&](executor& on, tag_set& changed) {
         auto made = on.one<job>(insert, row, options);
-        add_row(changed, made.id);
+        add_job(changed, made.id);
         return made;
       },
       options);
@@ -303,7 +234,7 @@ std::optional<job> job_repository::create_if_absent(const new_job& values, const
             table::processing_jobs,
             [&](executor& on, tag_set& changed) {
               auto made = on.maybe<job>(insert_if_absent, row, options);
-              if (made) add_row(changed, made->id);
+              if (made) add_job(changed, made->id);
               return made;
             },
             options);
@@ -377,23 +308,6 @@ std::vector<job> job_repository::failed(std::string_view job_type, int limit,
   return on_->all<job>(select_failed, {job_type, limit}, options);
 }
 
-std::vector<job> job_repository::claim(const std::vector<std::string>& job_types, int n,
-                                       const call_options& options) {
-  for (std::size_t i = 0; i < job_types.size(); ++i)
-    limits::check(job_type_column, job_types[i], i);
-  limits::check_limit(n);
-  if (job_types.empty()) return {};
-  return on_->changing(
-      table::processing_jobs,
-      [&](executor& on, tag_set& changed) {
-        auto claimed = on.all<job>(claim_pending, {job_types, n}, options);
-        add_rows(changed, claimed);
-        sort_by_age(claimed);
-        return claimed;
-      },
-      options);
-}
-
 bool job_repository::update_status(std::int32_t id, std::string_view status,
                                    const job_update& update, const call_options& options) {
   limits::check(status_column, status);
@@ -403,27 +317,6 @@ bool job_repository::update_status(std::int32_t id, std::string_view status,
   return update_by_id(*on_, set_status, id,
                       {id, status, update.progress, update.current_step, update.error_message},
                       options);
-}
-
-bool job_repository::set_progress(std::int32_t id, double progress, std::string_view step,
-                                  const call_options& options) {
-  check_progress(progress);
-  limits::check(current_step_column, step);
-  return update_by_id(*on_, set_running_progress, id, {id, progress, step}, options);
-}
-
-std::vector<std::int32_t> job_repository::complete(const std::vector<std::int32_t>& ids,
-                                                   const call_options& options) {
-  if (ids.empty()) return {};
-  return end_jobs(*on_, complete_running, {ids}, options);
-}
-
-std::vector<std::int32_t> job_repository::fail(const std::vector<std::int32_t>& ids,
-                                               std::string_view error,
-                                               const call_options& options) {
-  limits::check(error_message_column, error);
-  if (ids.empty()) return {};
-  return end_jobs(*on_, fail_running, {ids, error}, options);
 }
 
 bool job_repository::retry(std::int32_t id, const call_options& options) {

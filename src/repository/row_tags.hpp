@@ -40,4 +40,9 @@ inline void add_row(tag_set& changed, const video& row) {
   add_row(changed, row.id, row.video_id, row.channel_id);
 }
 
+/// A job that was written.
+inline void add_job(tag_set& changed, std::int32_t id) {
+  changed.add_row(table::processing_jobs, "id", id);
+}
+
 }  // namespace soundhash::db

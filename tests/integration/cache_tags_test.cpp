@@ -138,6 +138,10 @@ tag_texts job_tags(const std::vector<std::int32_t>& ids) {
   return tags;
 }
 
+constexpr query expire_lease{
+    "test.expire_lease",
+    "UPDATE soundhash_job_leases SET expires_at = '2000-01-01' WHERE job_id = $1"};
+
 /// A call of a repository, and the tags that its query drops.
 struct write_case {
   std::string query;
@@ -169,11 +173,12 @@ class cache_tags_test : public ::testing::Test {
     static_cast<void>(heard_->taken());
     return made;
   }
-  job running_job(executor& on) {
-    auto made = pending_job(on);
-    database::jobs(on).update_status(made.id, job_status::running);
+  job_lease claimed(executor& on) {
+    const auto type = fresh("type");
+    database::jobs(on).create({.job_type = type, .target_id = "x"});
+    const auto lease = database::jobs(on).claim({type}, 1).at(0).lease;
     static_cast<void>(heard_->taken());
-    return made;
+    return lease;
   }
 
   std::vector<write_case> writes_of_channels();
@@ -327,26 +332,40 @@ std::vector<write_case> cache_tags_test::writes_of_jobs() {
        }},
       {"job.set_progress",
        [this](executor& on) {
-         const auto made = running_job(on);
-         EXPECT_TRUE(database::jobs(on).set_progress(made.id, 0.5));
-         return job_tags({made.id});
+         const auto held = claimed(on);
+         EXPECT_TRUE(database::jobs(on).set_progress(held, 0.5));
+         return job_tags({held.job_id});
        }},
       {"job.complete",
        [this](executor& on) {
-         const auto made = running_job(on);
-         EXPECT_THAT(database::jobs(on).complete({made.id, made.id + 1000}), ElementsAre(made.id));
-         return job_tags({made.id});
+         const auto held = claimed(on);
+         EXPECT_THAT(database::jobs(on).complete({held, {held.job_id + 1000, 1}}),
+                     ElementsAre(held.job_id));
+         return job_tags({held.job_id});
        }},
       {"job.fail",
        [this](executor& on) {
-         const auto made = running_job(on);
-         EXPECT_THAT(database::jobs(on).fail({made.id}, "why"), ElementsAre(made.id));
-         return job_tags({made.id});
+         const auto held = claimed(on);
+         EXPECT_THAT(database::jobs(on).fail({held}, "why"), ElementsAre(held.job_id));
+         return job_tags({held.job_id});
+       }},
+      {"job.release",
+       [this](executor& on) {
+         const auto held = claimed(on);
+         EXPECT_THAT(database::jobs(on).release({held}), ElementsAre(held.job_id));
+         return job_tags({held.job_id});
+       }},
+      {"job.rescue_expired",
+       [this](executor& on) {
+         const auto held = claimed(on);
+         on.execute(expire_lease, {held.job_id});
+         EXPECT_THAT(database::jobs(on).rescue_expired(), ElementsAre(held.job_id));
+         return job_tags({held.job_id});
        }},
       {"job.retry",
        [this](executor& on) {
-         const auto made = running_job(on);
-         database::jobs(on).complete({made.id});
+         const auto made = pending_job(on);
+         database::jobs(on).update_status(made.id, job_status::completed);
          static_cast<void>(heard_->taken());
          EXPECT_TRUE(database::jobs(on).retry(made.id));
          return job_tags({made.id});
@@ -443,6 +462,7 @@ void cache_tags_test::run_uncached_reads() {
   static_cast<void>(jobs.failed("t"));
   static_cast<void>(jobs.count_by_status("pending"));
   static_cast<void>(jobs.counts_by_status());
+  jobs.heartbeat({{1, 1}});
 }
 
 const auto tables = documented_tables();

@@ -28,7 +28,7 @@ namespace {
 using nlohmann::json;
 using ::testing::AnyOfArray;
 using ::testing::Contains;
-using ::testing::IsEmpty;
+using ::testing::IsSubsetOf;
 
 /// One video in ten is open and one in fifty has no upload date; one job in a hundred is pending
 /// and one in twenty has failed; three fingerprints share a hash, and a video of three hours has
@@ -62,6 +62,9 @@ SELECT CASE n % 3 WHEN 0 THEN 'channel_ingest' WHEN 1 THEN 'fingerprint_extract'
        'v' || n, '{"url": "https://www.youtube.com/watch"}', 0, 0, 3,
        timestamp '2026-01-01' + n * interval '1 second'
 FROM generate_series(1, 40000) AS n ORDER BY hashint4(n);
+INSERT INTO soundhash_job_leases (job_id, started_at, expires_at)
+SELECT id, now(), now() + n * interval '1 second'
+FROM (SELECT id, row_number() OVER () - 5 AS n FROM processing_jobs WHERE status = 'running') AS j;
 CREATE FUNCTION clip_hashes(int) RETURNS text[] LANGUAGE sql
     RETURN (SELECT array_agg(md5(n::text)) FROM generate_series(1, $1) AS n);
 CREATE FUNCTION clip_offsets(int) RETURNS float8[] LANGUAGE sql
@@ -123,6 +126,7 @@ struct expectation {
   std::function<void(database&, executor&)> call;  ///< makes a repository send it
   std::string arguments;                           ///< of EXECUTE, as SQL
   std::vector<std::string> indexes;                ///< one of them must be used
+  std::set<std::string> whole_tables{};            ///< that may be read from one end to the other
 
   friend void PrintTo(const expectation& query, std::ostream* out) { *out << query.name; }
 };
@@ -141,6 +145,8 @@ const std::vector<std::string> by_hash{"idx_fingerprints_hash_video", "idx_finge
 const std::vector<std::string> of_video{"idx_fingerprints_video_time", "idx_fingerprints_video_id"};
 const std::vector<std::string> by_video_id{"videos_video_id_key", "idx_videos_video_id"};
 const std::vector<std::string> by_target{"idx_processing_jobs_target"};
+/// A row for each job that is running: reading all of it may cost less than its index.
+const std::set<std::string> leases{"soundhash_job_leases"};
 
 // clang-format off
 const std::vector<expectation> hot_queries{
@@ -185,11 +191,14 @@ const std::vector<expectation> hot_queries{
     {"job.pending", [](auto& db, auto& tx) { (void)db.jobs(tx).pending(); }, "10", {"idx_jobs_status_created"}},
     {"job.pending_of_type", [](auto& db, auto& tx) { (void)db.jobs(tx).pending("x"); }, "10, 'video_process'", {"idx_jobs_status_created"}},
     {"job.failed", [](auto& db, auto& tx) { (void)db.jobs(tx).failed("x"); }, "'video_process', 100", {"idx_jobs_failed"}},
-    {"job.claim", [](auto& db, auto& tx) { db.jobs(tx).claim({"x"}, 1); }, "ARRAY['video_process'], 10", {"idx_jobs_status_created"}},
+    {"job.claim", [](auto& db, auto& tx) { db.jobs(tx).claim({"x"}, 1); }, "ARRAY['video_process'], 10, 60000", {"idx_jobs_status_created"}, leases},
     {"job.update_status", [](auto& db, auto& tx) { db.jobs(tx).update_status(1, "completed"); }, "7, 'completed', 1, NULL, NULL", {"processing_jobs_pkey"}},
-    {"job.set_progress", [](auto& db, auto& tx) { db.jobs(tx).set_progress(1, 0.5); }, "7, 0.5, ''", {"processing_jobs_pkey"}},
-    {"job.complete", [](auto& db, auto& tx) { db.jobs(tx).complete({1}); }, "ARRAY[7, 8]", {"processing_jobs_pkey"}},
-    {"job.fail", [](auto& db, auto& tx) { db.jobs(tx).fail({1}, "x"); }, "ARRAY[7, 8], 'x'", {"processing_jobs_pkey"}},
+    {"job.heartbeat", [](auto& db, auto& tx) { db.jobs(tx).heartbeat({{1, 1}}); }, "ARRAY[7, 8], ARRAY[1, 2], 60000", {"processing_jobs_pkey"}, leases},
+    {"job.set_progress", [](auto& db, auto& tx) { db.jobs(tx).set_progress({1, 1}, 0.5); }, "ARRAY[7], ARRAY[1], 0.5, ''", {"processing_jobs_pkey"}, leases},
+    {"job.complete", [](auto& db, auto& tx) { db.jobs(tx).complete({{1, 1}}); }, "ARRAY[7, 8], ARRAY[1, 2]", {"processing_jobs_pkey"}, leases},
+    {"job.fail", [](auto& db, auto& tx) { db.jobs(tx).fail({{1, 1}}, "x"); }, "ARRAY[7, 8], ARRAY[1, 2], 'x', true, 1000, 60000", {"processing_jobs_pkey"}, leases},
+    {"job.release", [](auto& db, auto& tx) { db.jobs(tx).release({{1, 1}}); }, "ARRAY[7, 8], ARRAY[1, 2]", {"processing_jobs_pkey"}, leases},
+    {"job.rescue_expired", [](auto& db, auto& tx) { db.jobs(tx).rescue_expired(); }, "1000", {"processing_jobs_pkey", "idx_processing_jobs_status"}, leases},
     {"job.count_by_status", [](auto& db, auto& tx) { (void)db.jobs(tx).count_by_status("x"); }, "'pending'", {"idx_processing_jobs_status", "idx_jobs_status_created"}},
 };
 // clang-format on
@@ -218,20 +227,22 @@ using modes = std::vector<const char*>;
 
 void expect_served_by_index(const std::string& sql, const std::string& arguments,
                             const std::vector<std::string>& indexes,
+                            const std::set<std::string>& whole_tables = {},
                             const modes& plan_cache_modes = {"force_generic_plan",
                                                              "force_custom_plan"}) {
   for (const auto* mode : plan_cache_modes) {
     SCOPED_TRACE(mode);
     const auto scans = scans_of(sql, arguments, mode);
     EXPECT_THAT(scans.indexes, Contains(AnyOfArray(indexes)));
-    EXPECT_THAT(scans.whole_tables, IsEmpty());
+    EXPECT_THAT(scans.whole_tables, IsSubsetOf(whole_tables));
   }
 }
 
 class explain_test : public ::testing::TestWithParam<expectation> {};
 
 TEST_P(explain_test, query_is_served_by_an_index) {
-  expect_served_by_index(sql_of(GetParam()), GetParam().arguments, GetParam().indexes);
+  expect_served_by_index(sql_of(GetParam()), GetParam().arguments, GetParam().indexes,
+                         GetParam().whole_tables);
 }
 
 INSTANTIATE_TEST_SUITE_P(hot_queries, explain_test, ::testing::ValuesIn(hot_queries),
@@ -255,7 +266,7 @@ TEST(explain_others_test, deleting_a_fingerprint_looks_for_its_matches_by_index)
 // values are known, the statistics of a column of four values make its own index look as cheap.
 TEST(explain_others_test, jobs_of_a_type_and_status_are_counted_by_index) {
   expect_served_by_index("SELECT count(*) FROM processing_jobs WHERE job_type = $1 AND status = $2",
-                         "'channel_ingest', 'running'", {"idx_processing_jobs_type_status"},
+                         "'channel_ingest', 'running'", {"idx_processing_jobs_type_status"}, {},
                          {"force_generic_plan"});
 }
 

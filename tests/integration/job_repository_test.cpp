@@ -96,8 +96,7 @@ TEST_F(job_repository_test, checks_values_before_sending) {
   EXPECT_THROW(create({.progress = 1.5}), invalid_argument);
   EXPECT_THROW(create({.progress = std::nan("")}), invalid_argument);
   EXPECT_THROW(create({.max_retries = -1}), invalid_argument);
-  EXPECT_THROW(jobs().set_progress(1, -0.1), invalid_argument);
-  EXPECT_THROW(jobs().claim({"t"}, 0), invalid_argument);
+  EXPECT_THROW(jobs().update_status(1, "running", {.progress = -0.1}), invalid_argument);
   EXPECT_THROW((void)jobs().pending("t", 10'001), invalid_argument);
   EXPECT_EQ(db_.metrics().snapshot().total_queries, 0U);
 }
@@ -284,53 +283,6 @@ TEST_F(job_repository_test, failed_gives_the_newest_first) {
   EXPECT_THAT(targets_of(jobs().failed("t", 1)), ElementsAre("b"));
 }
 
-TEST_F(job_repository_test, claim_takes_the_oldest_pending_jobs_of_the_types) {
-  add("a");
-  add("other", "pending", "u");
-  add("b");
-  add("running", "running");
-  add("c");
-  const auto claimed = jobs().claim({"t", "v"}, 2);
-  EXPECT_THAT(targets_of(claimed), ElementsAre("a", "b"));
-  for (const auto& j : claimed) {
-    EXPECT_EQ(j.status, job_status::running);
-    EXPECT_EQ(j.progress, 0);
-    EXPECT_GE(j.started_at, j.created_at);
-    EXPECT_EQ(status_of(j.id), job_status::running);
-  }
-  EXPECT_THAT(targets_of(jobs().claim({"t"}, 10)), ElementsAre("c"));
-  EXPECT_THAT(jobs().claim({"t"}, 10), IsEmpty());
-  EXPECT_THAT(jobs().claim({}, 10), IsEmpty());
-}
-
-TEST_F(job_repository_test, claim_gives_each_job_to_one_of_eight_threads) {
-  for (int i = 0; i < 200; ++i) add(std::to_string(i));
-  std::array<std::vector<std::int32_t>, 8> claimed;
-  in_eight_threads([&](int number) {
-    auto& mine = claimed[static_cast<std::size_t>(number)];
-    for (;;) {
-      const auto some = jobs().claim({"t"}, 3);
-      if (some.empty()) break;
-      EXPECT_LE(some.size(), 3U);
-      for (const auto& j : some) mine.push_back(j.id);
-    }
-  });
-  std::multiset<std::int32_t> all;
-  for (const auto& mine : claimed) all.insert(mine.begin(), mine.end());
-  EXPECT_EQ(all.size(), 200U);
-  EXPECT_EQ((std::set<std::int32_t>{all.begin(), all.end()}.size()), 200U);
-}
-
-TEST_F(job_repository_test, claim_passes_over_jobs_that_another_is_claiming) {
-  add("a");
-  add("b");
-  auto tx = db_.begin();
-  EXPECT_THAT(targets_of(database::jobs(tx).claim({"t"}, 1)), ElementsAre("a"));
-  EXPECT_THAT(targets_of(jobs().claim({"t"}, 2)), ElementsAre("b"));
-  tx.rollback();
-  EXPECT_THAT(targets_of(jobs().claim({"t"}, 2)), ElementsAre("a"));
-}
-
 TEST_F(job_repository_test, update_status_writes_what_the_python_services_write) {
   const auto id = add("x");
   EXPECT_TRUE(jobs().update_status(id, "running", {.progress = 0.2, .current_step = "download"}));
@@ -355,70 +307,11 @@ TEST_F(job_repository_test, update_status_writes_what_the_python_services_write)
   EXPECT_FALSE(jobs().update_status(id + 1, "running"));
 }
 
-TEST_F(job_repository_test, set_progress_leaves_a_cancelled_job_alone) {
-  const auto id = add("x", "running");
-  EXPECT_TRUE(jobs().set_progress(id, 0.5, "half"));
-  EXPECT_TRUE(jobs().set_progress(id, 0.6));
-  auto read = jobs().find(id).value();
-  EXPECT_EQ(read.progress, 0.6);
-  EXPECT_EQ(read.current_step, "half");
-  EXPECT_TRUE(jobs().cancel(id));
-  EXPECT_FALSE(jobs().set_progress(id, 0.9, "more"));
-  read = jobs().find(id).value();
-  EXPECT_EQ(read.status, job_status::cancelled);
-  EXPECT_EQ(read.progress, 0.6);
-  EXPECT_EQ(read.current_step, "half");
-}
-
-TEST_F(job_repository_test, complete_and_fail_end_running_jobs_only) {
-  const auto a = add("a", "running");
-  const auto b = add("b", "running");
-  const auto cancelled = add("c", "cancelled");
-  const auto pending = add("d");
-  EXPECT_THAT(jobs().complete({b, cancelled, a, pending, a, 999}), ElementsAre(a, b));
-  auto read = jobs().find(a).value();
-  EXPECT_EQ(read.status, job_status::completed);
-  EXPECT_EQ(read.progress, 1);
-  EXPECT_TRUE(read.completed_at);
-  EXPECT_EQ(status_of(cancelled), "cancelled");
-  EXPECT_EQ(status_of(pending), "pending");
-
-  const auto c = add("e", "running");
-  EXPECT_THAT(jobs().fail({c, b}, "broken"), ElementsAre(c));
-  read = jobs().find(c).value();
-  EXPECT_EQ(read.status, job_status::failed);
-  EXPECT_EQ(read.error_message, "broken");
-  EXPECT_TRUE(read.completed_at);
-  EXPECT_THAT(jobs().complete({}), IsEmpty());
-  EXPECT_THAT(jobs().fail({}, "e"), IsEmpty());
-}
-
-TEST_F(job_repository_test, complete_that_waited_for_a_cancel_leaves_the_job_cancelled) {
-  const auto a = add("a", "running");
-  const auto b = add("b", "running");
-  auto tx = db_.begin();
-  ASSERT_TRUE(database::jobs(tx).cancel(a));
-  std::vector<std::int32_t> completed;
-  while_waiting([&] { completed = jobs().complete({a, b}); }, [&] { tx.commit(); });
-  EXPECT_THAT(completed, ElementsAre(b));
-  EXPECT_EQ(status_of(a), "cancelled");
-}
-
-TEST_F(job_repository_test, overlapping_batches_do_not_deadlock) {
-  std::vector<std::int32_t> ids;
-  for (int i = 0; i < 100; ++i) ids.push_back(add(std::to_string(i), "running"));
-  const std::vector<std::int32_t> backwards{ids.rbegin(), ids.rend()};
-  std::atomic<std::size_t> completed{0};
-  in_eight_threads(
-      [&](int number) { completed += jobs().complete(number % 2 == 0 ? ids : backwards).size(); });
-  EXPECT_EQ(completed, 100U);
-}
-
 TEST_F(job_repository_test, retry_clears_what_the_job_had_reached) {
   const auto id = add("x", "running");
   EXPECT_FALSE(jobs().retry(id));
-  jobs().set_progress(id, 0.5, "half");
-  jobs().fail({id}, "broken");
+  jobs().update_status(id, "failed",
+                       {.progress = 0.5, .current_step = "half", .error_message = "broken"});
   EXPECT_TRUE(jobs().retry(id));
   const auto read = jobs().find(id).value();
   EXPECT_EQ(read.status, job_status::pending);

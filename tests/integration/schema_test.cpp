@@ -1,5 +1,6 @@
 #include <string>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <soundhash/db/migrate/migrator.hpp>
@@ -11,6 +12,8 @@
 // e5f8a2b3d4c1 of the Python services, as PostgreSQL 15 describes it.
 namespace soundhash::db::test {
 namespace {
+
+using ::testing::HasSubstr;
 
 constexpr std::string_view columns_sql = R"sql(
 SELECT format('%s.%s %s%s%s', c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
@@ -142,6 +145,10 @@ videos_pkey: PRIMARY KEY (id)
 videos_video_id_key: UNIQUE (video_id)
 )text";
 
+constexpr std::string_view triggers_sql = R"sql(
+SELECT format('%s %s', tgrelid::regclass, tgname) FROM pg_trigger
+WHERE NOT tgisinternal ORDER BY 1)sql";
+
 constexpr std::string_view sequences_sql = R"sql(
 SELECT format('%s %s %s', sequencename, data_type, max_value) FROM pg_sequences
 WHERE schemaname = 'public' ORDER BY sequencename COLLATE "C")sql";
@@ -208,6 +215,33 @@ TEST(schema, each_down_file_undoes_its_up_file) {
     migrations.up(one);
     EXPECT_EQ(describe(), after[version]) << version;
   }
+}
+
+TEST(schema, leases_of_jobs_come_and_go_beside_the_tables_of_alembic) {
+  const auto options = migrated();
+  const auto describe = [&] {
+    return query_text(options, columns_sql) + query_text(options, indexes_sql) +
+           query_text(options, constraints_sql) + query_text(options, triggers_sql) +
+           query_text(options,
+                      "SELECT count(*)::text FROM pg_proc WHERE pronamespace = "
+                      "'public'::regnamespace");
+  };
+  const auto before = describe();
+  migrator migrations{options};
+  EXPECT_EQ(migrations.up().size(), 2U);
+  EXPECT_THAT(query_text(options, columns_sql), HasSubstr(R"text(
+soundhash_job_leases.job_id integer NOT NULL
+soundhash_job_leases.token bigint NOT NULL
+soundhash_job_leases.started_at timestamp without time zone
+soundhash_job_leases.expires_at timestamp without time zone NOT NULL
+)text"));
+  EXPECT_EQ(query_text(options, triggers_sql), "processing_jobs soundhash_wake_job_workers\n");
+  EXPECT_TRUE(migrations.verify().ok());
+  down_options to_alembics;
+  to_alembics.to = 4;
+  to_alembics.accept_data_loss = true;
+  EXPECT_EQ(migrations.down(to_alembics).size(), 2U);
+  EXPECT_EQ(describe(), before);
 }
 
 TEST(schema, lives_in_the_schema_of_the_options) {

@@ -1,6 +1,5 @@
 #include "support/test_database.hpp"
 
-#include <cstdint>
 #include <cstdlib>
 #include <mutex>
 #include <string>
@@ -12,15 +11,11 @@ namespace soundhash::db::test {
 
 namespace {
 
-constexpr std::int64_t schema_version = 4;
-
 /// Migrating once and copying costs a tenth of migrating each time.
 const std::string& migrated_template() {
   static const std::string name = [] {
     const auto options = empty_database_options();
-    up_options wanted;
-    wanted.to = schema_version;
-    migrator{options}.up(wanted);
+    migrator{options}.up();
     return options.name;
   }();
   return name;

@@ -18,7 +18,7 @@ private_pgbouncer& pooler();
 /// A new empty database on `server()`.
 database_options empty_database_options();
 
-/// A new database on `server()` with the schema of all migrations up to 0004. Reached through
+/// A new database on `server()` with the schema of all migrations. Reached through
 /// `pooler()` when SOUNDHASH_TEST_POOLER=1 is in the environment: ctest runs the tests of the
 /// repositories a second time so.
 database_options fresh_database_options();

@@ -3,6 +3,7 @@
 // soundhash::db; settings come from the environment.
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <exception>
@@ -10,9 +11,9 @@
 #include <map>
 #include <span>
 #include <stdexcept>
+#include <stop_token>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <vector>
 
 #include <fmt/format.h>
@@ -30,7 +31,6 @@ namespace {
 
 constexpr std::string_view job_type = "video_process";
 constexpr std::size_t batch_rows = 1000;
-constexpr unsigned workers = 2;
 constexpr int rounds = 20;
 
 /// Chromaprint's parameters in the columns that describe how a fingerprint was made.
@@ -79,9 +79,10 @@ std::vector<sdb::new_fingerprint> fingerprints_of(const track& t, std::int32_t v
   return rows;
 }
 
-/// All fingerprints of one video, or none: a worker that dies half way leaves nothing behind.
-void store_fingerprints(sdb::database& db, const sdb::video& video, const track& t,
-                        progress_bar& progress) {
+/// All fingerprints of one video and the end of its job, or none: a worker that dies half way, or
+/// that was so slow that another one has taken over its job, leaves nothing behind.
+void store_fingerprints(sdb::database& db, sdb::job_run& run, const sdb::video& video,
+                        const track& t) {
   const auto rows = fingerprints_of(t, video.id);
   db.with_transaction([&](sdb::transaction& tx) {
     for (std::size_t start = 0; start < rows.size(); start += batch_rows) {
@@ -89,51 +90,41 @@ void store_fingerprints(sdb::database& db, const sdb::video& video, const track&
       db.fingerprints(tx).create_batch(std::span{rows}.subspan(start, count));
     }
     db.videos(tx).mark_processed(video.id);
+    run.complete(tx);
   });
-  progress.advance(rows.size());
 }
 
-void process(sdb::database& db, const sdb::job& job, const std::map<std::string, track>& tracks,
-             progress_bar& progress) {
-  const auto& t = tracks.at(job.target_id.value());
+void process(sdb::database& db, sdb::job_run& run, const std::map<std::string, track>& tracks) {
+  const auto& t = tracks.at(run.job().target_id.value());
   const auto video = db.videos().find_by_video_id(t.video_id);
-  if (!video) throw std::runtime_error{"video " + t.video_id + " is gone"};
+  if (!video) throw sdb::job_unrecoverable{"video " + t.video_id + " is gone"};
   db.videos().mark_processing_started(video->id);
-  if (!db.fingerprints().exists(video->id, sample_rate, n_fft, hop_length)) {
-    store_fingerprints(db, *video, t, progress);
-  }
-  db.jobs().complete({job.id});
+  if (db.fingerprints().exists(video->id, sample_rate, n_fft, hop_length)) return;
+  store_fingerprints(db, run, *video, t);
 }
 
-/// Claims jobs until none is left. No two workers get the same job.
-void work(sdb::database& db, const std::map<std::string, track>& tracks, progress_bar& progress) {
-  for (;;) {
-    const auto claimed = db.jobs().claim({std::string{job_type}}, 2);
-    if (claimed.empty()) return;
-    for (const auto& job : claimed) {
-      try {
-        process(db, job, tracks, progress);
-      } catch (const std::exception& problem) {
-        db.jobs().fail({job.id}, problem.what());
-      }
-    }
-  }
-}
-
-void run_workers(sdb::database& db, const std::vector<track>& tracks) {
+/// Two jobs at once, until none is left. A service would run until it is told to stop.
+void run_worker(sdb::database& db, const std::vector<track>& tracks) {
   std::map<std::string, track> by_id;
-  std::size_t codes = 0;
-  for (const auto& t : tracks) {
-    by_id[t.video_id] = t;
-    codes += t.codes.size();
-  }
-  progress_bar progress{"Fingerprints", codes};
-  {
-    std::vector<std::jthread> threads;
-    for (unsigned i = 0; i < workers; ++i) {
-      threads.emplace_back([&] { work(db, by_id, progress); });
-    }
-  }
+  for (const auto& t : tracks) by_id[t.video_id] = t;
+  const auto jobs = db.jobs().count_by_status(sdb::job_status::pending);
+  progress_bar progress{"Jobs", static_cast<std::size_t>(jobs)};
+  std::stop_source none_left;
+  std::atomic<std::int64_t> left{jobs};
+  const sdb::job_worker worker{
+      db,
+      {.job_types = {std::string{job_type}}, .concurrency = 2, .retry = std::nullopt},
+      [&](sdb::job_run& run) {
+        try {
+          process(db, run, by_id);
+        } catch (...) {
+          if (--left == 0) none_left.request_stop();
+          throw;
+        }
+        progress.advance();
+        if (--left == 0) none_left.request_stop();
+      }};
+  if (jobs > 0) worker.run(none_left.get_token());
   for (const auto& [status, count] : db.jobs().counts_by_status()) {
     fmt::print("Jobs {}: {}\n", status.value_or("without status"), count);
   }
@@ -187,7 +178,7 @@ int run(const std::filesystem::path& data) {
   db.warm_up();
 
   ingest(db, tracks);
-  run_workers(db, tracks);
+  run_worker(db, tracks);
   const auto verdicts = match_all(db, clips);
   show_videos(db, verdicts);
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -12,10 +13,18 @@
 #include <soundhash/db/exec/executor.hpp>
 #include <soundhash/db/export.hpp>
 #include <soundhash/db/model/job.hpp>
+#include <soundhash/db/model/job_lease.hpp>
 
 namespace soundhash::db {
 
-/// Reads and writes `processing_jobs`.
+/// Reads and writes `processing_jobs`, and the leases of workers in `soundhash_job_leases`.
+///
+/// What is done with a lease (claim, heartbeat, set_progress, complete, fail, release) holds
+/// against every other worker of this library, however late it comes: the statement first locks the
+/// lease's row, so that a lease that was lost meanwhile changes nothing. A job that somebody took
+/// out of running by its id, also the Python services by cancelling it, has lost its lease as well.
+/// But the Python workers claim without a lease, from a list that may be minutes old, and set
+/// running whatever was there: let one kind of worker, C++ or Python, work on a job type.
 ///
 /// The table has no unique key for (job_type, target_id). The `…_if_absent` methods therefore take
 /// advisory locks of their own, held until the transaction ends, which exclude each other among
@@ -72,33 +81,56 @@ class SOUNDHASH_DB_EXPORT job_repository {
                                         const call_options& options = {});
 
   /// Takes up to `n` pending jobs of these types for the caller alone, the oldest first, and sets
-  /// them running with started_at now and progress 0. Jobs that another caller is just claiming are
-  /// passed over.
-  std::vector<job> claim(const std::vector<std::string>& job_types, int n,
-                         const call_options& options = {});
+  /// them running with started_at now and progress 0. Jobs that another caller is just claiming,
+  /// and those that wait for their retry, are passed over. The lease lasts for `lease` (1 ms to 1
+  /// day): heartbeat() prolongs it, and once it has expired rescue_expired() gives the job back.
+  /// Throws, as all that is about leases: also migration_error{migration_pending} when the schema
+  /// has no leases yet, below 0100.
+  std::vector<leased_job> claim(const std::vector<std::string>& job_types, int n,
+                                std::chrono::milliseconds lease = std::chrono::minutes{1},
+                                const call_options& options = {});
+
+  /// Prolongs these leases to `lease` from now. Returns the ids, ascending, of the jobs that are
+  /// still held; any other was lost or cancelled: stop working on it.
+  std::vector<std::int32_t> heartbeat(const std::vector<job_lease>& leases,
+                                      std::chrono::milliseconds lease = std::chrono::minutes{1},
+                                      const call_options& options = {});
+  /// Sets progress, and current_step unless `step` is empty. False when the job is not held any
+  /// more, and then nothing is changed.
+  bool set_progress(const job_lease& lease, double progress, std::string_view step = {},
+                    const call_options& options = {});
+
+  /// Completes those of these jobs that are still held, and ends their leases. Returns their ids,
+  /// ascending. In a transaction this is the fence of all that the transaction writes: commit only
+  /// when the job was held.
+  std::vector<std::int32_t> complete(const std::vector<job_lease>& leases,
+                                     const call_options& options = {});
+  /// Ends the run of those that are still held, with `error` as their error_message, and returns
+  /// their ids, ascending. With `again`, those that have retries left (retry_count below
+  /// max_retries) become pending with retry_count one higher, and may be claimed when they have
+  /// waited; the others become failed.
+  std::vector<std::int32_t> fail(const std::vector<job_lease>& leases, std::string_view error,
+                                 const std::optional<job_backoff>& again = job_backoff{},
+                                 const call_options& options = {});
+  /// Gives those that are still held back, unfinished: pending at once, which counts as no retry.
+  /// Returns their ids, ascending.
+  std::vector<std::int32_t> release(const std::vector<job_lease>& leases,
+                                    const call_options& options = {});
+  /// Makes up to `limit` jobs pending whose lease has expired, of all types: their workers died, or
+  /// hang. This counts as no retry. Returns their ids, ascending. Jobs without a lease, which the
+  /// Python services run, are left alone.
+  std::vector<std::int32_t> rescue_expired(int limit = 1000, const call_options& options = {});
 
   /// Sets the status whatever it was, as the Python services do: started_at when it becomes running
   /// for the first time, completed_at when completed or failed. False when there is no such job.
   bool update_status(std::int32_t id, std::string_view status, const job_update& update = {},
                      const call_options& options = {});
 
-  /// Sets progress, and current_step unless `step` is empty, of a running job. False when the job
-  /// is not running any more (cancelled, say), and then nothing is changed.
-  bool set_progress(std::int32_t id, double progress, std::string_view step = {},
-                    const call_options& options = {});
-
-  /// Completes those of these jobs that are running and returns their ids, ascending.
-  std::vector<std::int32_t> complete(const std::vector<std::int32_t>& ids,
-                                     const call_options& options = {});
-  /// Fails those of these jobs that are running and returns their ids, ascending.
-  std::vector<std::int32_t> fail(const std::vector<std::int32_t>& ids, std::string_view error,
-                                 const call_options& options = {});
-
   /// Makes a failed or completed job pending again, with retry_count one higher and what it had
   /// reached cleared. False when it is neither.
   bool retry(std::int32_t id, const call_options& options = {});
   /// Cancels a pending or running job; `reason` becomes its error_message. False when it is
-  /// neither.
+  /// neither. A worker that holds it learns of it at its next heartbeat and cannot complete it.
   bool cancel(std::int32_t id, std::string_view reason = "Cancelled",
               const call_options& options = {});
 

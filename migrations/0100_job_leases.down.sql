@@ -1,0 +1,3 @@
+-- Stop the workers first: what they hold then stays running, and nobody rescues it.
+
+DROP TABLE soundhash_job_leases;

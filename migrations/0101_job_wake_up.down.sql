@@ -1,0 +1,2 @@
+DROP TRIGGER soundhash_wake_job_workers ON processing_jobs;
+DROP FUNCTION soundhash_wake_job_workers();
