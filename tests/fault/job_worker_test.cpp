@@ -77,7 +77,7 @@ constexpr query add_jobs{
 constexpr query add_result{"test.add_result", "INSERT INTO results VALUES ($1, $2)"};
 
 bool full() {
-  return std::getenv("SOUNDHASH_DB_TEST_FULL") != nullptr;
+  return std::getenv("SOUNDHASH_TEST_FULL") != nullptr;
 }
 
 milliseconds setting(const char* name) {
