@@ -89,6 +89,12 @@ class SOUNDHASH_DB_EXPORT result {
          std::vector<detail::cell> cells, std::uint64_t affected, storage keep);
   /// No rows.
   result();
+  /// Puts so many other rows under the same columns, for who reads row by row: the cells to fill.
+  /// Views into the old rows end.
+  std::span<detail::cell> refill(std::size_t rows) {
+    cells_.resize(rows * columns_.size());
+    return cells_;
+  }
   result(result&&) noexcept;
   result& operator=(result&&) noexcept;
   ~result();
