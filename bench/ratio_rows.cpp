@@ -1,6 +1,7 @@
 #include "cache_ratios.hpp"
 #include "pool_ratios.hpp"
 #include "ratio.hpp"
+#include "read_ratios.hpp"
 
 std::vector<ratio_row> ratio_rows() {
   return {
@@ -10,5 +11,7 @@ std::vector<ratio_row> ratio_rows() {
       {"redis_hit_1t", [](const ratio_run& run) { return measure_redis_hit(run, 1); }},
       {"redis_hit_8t", [](const ratio_run& run) { return measure_redis_hit(run, 8); }},
       {"near_hit", measure_near_hit},
+      {"stream_1m", measure_stream},
+      {"pipeline_10", measure_pipeline},
   };
 }
