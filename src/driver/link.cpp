@@ -119,7 +119,9 @@ void link::take(pg_result rows, answer& so_far, std::string_view name) {
   }
   if (is_failure(rows.get())) {
     if (!so_far.failed) so_far.failed = std::move(rows);
-  } else if (PQresultStatus(rows.get()) != PGRES_PIPELINE_ABORTED) {
+  } else if (PQresultStatus(rows.get()) == PGRES_PIPELINE_ABORTED) {
+    so_far.aborted = true;
+  } else {
     ++so_far.succeeded;
     so_far.rows = std::move(rows);
   }
@@ -132,7 +134,7 @@ void link::begin_statement(const answer& so_far) noexcept {
 }
 
 void link::read_on(answer& so_far, const wait_limits& limits, std::string_view name) {
-  if (interrupted_) throw_interrupted(*interrupted_, name);
+  require_not_interrupted(name);
   begin_statement(so_far);
   for (;;) {
     auto rows = next_result(limits, name);
@@ -140,7 +142,7 @@ void link::read_on(answer& so_far, const wait_limits& limits, std::string_view n
       if (PQstatus(raw_) != CONNECTION_OK) return;
       ++so_far.ended;
       so_far.answered = !so_far.pipeline;
-      if (so_far.answered) return;
+      if (so_far.answered || so_far.ended == so_far.until) return;
       begin_statement(so_far);
       continue;
     }

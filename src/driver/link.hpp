@@ -34,8 +34,10 @@ struct answer {
   int expected = 1;       ///< statements sent: what goes ahead of ours counts too
   int succeeded = 0;      ///< command tags that came
   int ended = 0;          ///< statements of which all came
+  int until = 0;          ///< reading pauses when so many ended; 0: it does not
   bool pipeline = false;  ///< a Sync ends it
   bool by_row = false;    ///< the last statement's rows come one at a time
+  bool aborted = false;   ///< a failure before it kept the last statement from running
   bool answered = false;  ///< the server's ReadyForQuery came
 
   /// Our statement was done, so its change may be durable although nothing more came.
@@ -66,11 +68,11 @@ class link {
   /// Sends everything that libpq has queued.
   /// Throws: timeout_error, cancelled; the link is closed then.
   void flush(const wait_limits& limits, std::string_view name);
-  /// Reads an answer up to ReadyForQuery, or, where its rows come one at a time, up to the next of
-  /// them. In the extended protocol an implicit transaction commits after its command tag was sent,
-  /// so a later error still means failure: everything is read.
-  /// Throws: as flush(), and again for each further answer that was waited for; query_error for a
-  /// COPY, which closes the link.
+  /// Reads an answer up to ReadyForQuery, or up to where it pauses: where rows come one at a time,
+  /// at each of them. In the extended protocol an implicit transaction commits after its command
+  /// tag was sent, so a later error still means failure: everything is read. Throws: as flush(),
+  /// and again for each further answer that was waited for; query_error for a COPY, which closes
+  /// the link.
   void read_on(answer& so_far, const wait_limits& limits, std::string_view name);
   /// The whole answer to one message.
   answer collect(const wait_limits& limits, std::string_view name);
@@ -79,6 +81,11 @@ class link {
   void read_off(answer& so_far, deadline until) noexcept;
   /// After all answers of a pipeline.
   void leave_pipeline() noexcept { PQexitPipelineMode(raw_); }
+
+  /// Throws: what the wait threw that closed the link, if one did.
+  void require_not_interrupted(std::string_view name) {
+    if (interrupted_) throw_interrupted(*interrupted_, name);
+  }
 
   /// libpq's own words for what is wrong with the link.
   [[nodiscard]] std::string message() const;

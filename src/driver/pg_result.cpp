@@ -21,8 +21,9 @@ void fill(const PGresult* rows, std::span<detail::cell> cells) {
   auto cell = cells.begin();
   for (int row = 0; row < height; ++row) {
     for (int column = 0; column < width; ++column, ++cell) {
-      const bool null = PQgetisnull(rows, row, column) != 0;
-      *cell = {PQgetvalue(rows, row, column), null ? -1 : PQgetlength(rows, row, column)};
+      const int size = PQgetlength(rows, row, column);
+      const bool null = size == 0 && PQgetisnull(rows, row, column) != 0;
+      *cell = {PQgetvalue(rows, row, column), null ? -1 : size};
     }
   }
 }

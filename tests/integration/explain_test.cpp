@@ -19,6 +19,7 @@
 
 #include <soundhash/db.hpp>
 
+#include "repository/list_cursor.hpp"
 #include "support/sql.hpp"
 #include "support/test_database.hpp"
 
@@ -147,6 +148,7 @@ const std::vector<expectation> hot_queries{
     {"channel.find", [](auto& db, auto& tx) { (void)db.channels(tx).find(1); }, "7", {"channels_pkey"}},
     {"channel.find_by_channel_id", [](auto& db, auto& tx) { (void)db.channels(tx).find_by_channel_id("x"); }, "'UC7'", {"channels_channel_id_key"}},
     {"channel.active", [](auto& db, auto& tx) { (void)db.channels(tx).active(); }, "100", {"idx_channels_active"}},
+    {"channel.active_page", [](auto& db, auto& tx) { (void)db.channels(tx).active_page(); }, "100, '2026-02-01', 500", {"idx_channels_active"}},
     {"channel.page", [](auto& db, auto& tx) { (void)db.channels(tx).page(); }, "1000, 100", {"channels_pkey"}},
     {"channel.mark_processed", [](auto& db, auto& tx) { db.channels(tx).mark_processed(1); }, "7", {"channels_pkey"}},
 
@@ -156,9 +158,11 @@ const std::vector<expectation> hot_queries{
     {"video.existing_video_ids", [](auto& db, auto& tx) { (void)db.videos(tx).existing_video_ids(std::vector<std::string>{"x"}); }, "ARRAY['v7', 'v8']", by_video_id},
     {"video.unprocessed", [](auto& db, auto& tx) { (void)db.videos(tx).unprocessed(); }, "100", {"idx_videos_unprocessed"}},
     {"video.unprocessed_with_channel", [](auto& db, auto& tx) { (void)db.videos(tx).unprocessed_with_channel(); }, "100", {"idx_videos_unprocessed"}},
+    {"video.unprocessed_page", [](auto& db, auto& tx) { (void)db.videos(tx).unprocessed_page(); }, "100, '2026-01-01 01:00', 500", {"idx_videos_unprocessed"}},
+    {"video.unprocessed_page_with_channel", [](auto& db, auto& tx) { (void)db.videos(tx).unprocessed_page_with_channel(); }, "100, '2026-01-01 01:00', 500", {"idx_videos_unprocessed"}},
     {"video.by_channel", [](auto& db, auto& tx) { (void)db.videos(tx).by_channel(1); }, "7, 20", {"idx_videos_channel_date"}},
-    {"video.by_channel_after_date", [](auto& db, auto& tx) { (void)db.videos(tx).by_channel(1, 1, upload_position{.upload_date = at_start, .id = 1}); }, "7, 20, '2026-03-01', 500", {"idx_videos_channel_date"}},
-    {"video.by_channel_after_undated", [](auto& db, auto& tx) { (void)db.videos(tx).by_channel(1, 1, upload_position{.upload_date = {}, .id = 1}); }, "7, 20, 500", {"idx_videos_channel_date"}},
+    {"video.by_channel_after_date", [](auto& db, auto& tx) { (void)db.videos(tx).by_channel(1, 1, list_scope{"video.by_channel", 1}.at(std::optional{at_start}, 1)); }, "7, 20, '2026-03-01', 500", {"idx_videos_channel_date"}},
+    {"video.by_channel_after_undated", [](auto& db, auto& tx) { (void)db.videos(tx).by_channel(1, 1, list_scope{"video.by_channel", 1}.at(std::optional<timestamp>{}, 1)); }, "7, 20, 500", {"idx_videos_channel_date"}},
     {"video.page", [](auto& db, auto& tx) { (void)db.videos(tx).page(); }, "1000, 100", {"videos_pkey"}},
     {"video.page_with_channel", [](auto& db, auto& tx) { (void)db.videos(tx).page_with_channel(); }, "1000, 100", {"videos_pkey"}},
     {"video.mark_processed", [](auto& db, auto& tx) { db.videos(tx).mark_processed(1); }, "7, true, ''", {"videos_pkey"}},
@@ -167,12 +171,18 @@ const std::vector<expectation> hot_queries{
     {"fingerprint.find_with_data", [](auto& db, auto& tx) { (void)db.fingerprints(tx).find_with_data(1); }, "7", {"audio_fingerprints_pkey"}},
     {"fingerprint.find_by_hash", [](auto& db, auto& tx) { (void)db.fingerprints(tx).find_by_hash("x"); }, hash + ", 1000", {"idx_fingerprints_hash_video"}},
     {"fingerprint.find_by_hash_with_data", [](auto& db, auto& tx) { (void)db.fingerprints(tx).find_by_hash_with_data("x"); }, hash + ", 1000", {"idx_fingerprints_hash_video"}},
+    {"fingerprint.find_by_hash_after", [](auto& db, auto& tx) { (void)db.fingerprints(tx).find_by_hash("x", 1, list_scope{"fingerprint.find_by_hash", "x"}.at(1, 1.0, 1)); }, hash + ", 1000, 7, 900, 70", by_hash},
+    {"fingerprint.find_by_hash_with_data_after", [](auto& db, auto& tx) { (void)db.fingerprints(tx).find_by_hash_with_data("x", 1, list_scope{"fingerprint.find_by_hash_with_data", "x"}.at(1, 1.0, 1)); }, hash + ", 1000, 7, 900, 70", by_hash},
+    {"fingerprint.page", [](auto& db, auto& tx) { (void)db.fingerprints(tx).page(); }, "1000, 100", {"audio_fingerprints_pkey"}},
+    {"fingerprint.by_video_page", [](auto& db, auto& tx) { (void)db.fingerprints(tx).by_video_page(1); }, "7, 0, 'Infinity', 900, 70, 20", {"idx_fingerprints_video_time"}},
     {"fingerprint.by_video", [](auto& db, auto& tx) { (void)db.fingerprints(tx).by_video(1); }, "7, 900, 1800", {"idx_fingerprints_video_time"}},
     {"fingerprint.hashes_of_video", [](auto& db, auto& tx) { (void)db.fingerprints(tx).hashes_of_video(1); }, "7", of_video},
     {"fingerprint.match", [](auto& db, auto& tx) { (void)db.fingerprints(tx).match(clip_of_1); }, "clip_hashes(1000), clip_offsets(1000), 100, 0.0232, 3, 10", by_hash},
     {"fingerprint.match_votes", [](auto& db, auto& tx) { (void)db.fingerprints(tx).match(clip_of_1001); }, "clip_hashes(1000), clip_offsets(1000), 100, 0.0232", by_hash},
 
     {"match_result.top", [](auto& db, auto& tx) { (void)db.match_results(tx).top(1); }, "7, 10", {"idx_match_results_query_fp"}},
+    {"match_result.top_after", [](auto& db, auto& tx) { (void)db.match_results(tx).top(1, 1, list_scope{"match_result.top", 1}.at(0.5, 1)); }, "7, 10, 0.5, 500", {"idx_match_results_query_fp"}},
+    {"match_result.page", [](auto& db, auto& tx) { (void)db.match_results(tx).page(); }, "1000, 100", {"match_results_pkey"}},
     {"match_result.mark_responded", [](auto& db, auto& tx) { db.match_results(tx).mark_responded(1); }, "7", {"match_results_pkey"}},
 
     {"job.find", [](auto& db, auto& tx) { (void)db.jobs(tx).find(1); }, "7", {"processing_jobs_pkey"}},

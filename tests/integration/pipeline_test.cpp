@@ -146,6 +146,60 @@ TEST_F(pipeline_test, one_that_fails_takes_none_along) {
                                          "test.series failed", "test.quotient", "test.insert"));
 }
 
+TEST_F(pipeline_test, reads_that_a_failed_one_kept_from_running_take_one_more_round_trip) {
+  test::tcp_proxy link{options_};
+  auto db = database::open(link.options());
+  db.warm_up();
+  pipeline batch;
+  std::vector<pipelined<std::int32_t>> answers;
+  for (const int divisor : {1, 0, 2, 0, 4}) {
+    answers.push_back(batch.one<std::int32_t>(quotient, {divisor}));
+  }
+  const auto before = link.round_trips();
+  db.execute(batch, {.until = deadline::in(20s)});
+  EXPECT_EQ(link.round_trips() - before, 2);
+  EXPECT_EQ(answers[0].get(), 100);
+  EXPECT_THROW((void)answers[1].get(), query_error);
+  EXPECT_EQ(answers[2].get(), 50);
+  EXPECT_THROW((void)answers[3].get(), query_error);
+  EXPECT_EQ(answers[4].get(), 25);
+}
+
+TEST_F(pipeline_test, what_was_read_before_a_serialization_failure_is_read_again) {
+  test::execute(options_,
+                "CREATE SEQUENCE reads;"
+                "CREATE FUNCTION conflict() RETURNS int4 LANGUAGE plpgsql AS "
+                "$$ BEGIN RAISE EXCEPTION 'conflict' USING ERRCODE = '40001'; END $$");
+  constexpr query times_read{"test.times_read", "SELECT nextval('reads')", access::read_only};
+  constexpr query conflict{"test.conflict", "SELECT conflict()", access::read_only};
+  auto db = database::open(options_);
+  pipeline batch;
+  const auto before = batch.one<std::int64_t>(times_read);
+  const auto failed = batch.one<std::int32_t>(conflict);
+  db.execute(batch);
+  EXPECT_EQ(before.get(), 2);
+  EXPECT_EQ(caught<transaction_error>([&] { (void)failed.get(); }).code(), errc::serialization);
+}
+
+TEST_F(pipeline_test, a_constraint_that_fails_after_the_command_tag_is_its_writes_own) {
+  test::execute(options_,
+                "CREATE TABLE parents (id int PRIMARY KEY);"
+                "CREATE TABLE children (parent int REFERENCES parents DEFERRABLE INITIALLY "
+                "DEFERRED)");
+  constexpr query orphan{"test.orphan", "INSERT INTO children VALUES (1)"};
+  auto db = database::open(options_);
+  pipeline batch;
+  const auto before = batch.execute(insert, {"a"});
+  const auto refused = batch.execute(orphan);
+  const auto after = batch.execute(insert, {"b"});
+  db.execute(batch);
+  EXPECT_TRUE(before.ok());
+  EXPECT_EQ(caught<constraint_violation>([&] { (void)refused.get(); }).kind(),
+            constraint_kind::foreign_key);
+  EXPECT_TRUE(after.ok());
+  EXPECT_EQ(stored(), "a\nb\n");
+}
+
 TEST_F(pipeline_test, a_new_statement_that_cannot_be_prepared_is_not_remembered) {
   auto db = database::open(options_);
   pipeline batch;

@@ -112,10 +112,10 @@ class SOUNDHASH_DB_EXPORT executor {
   }
 
   /// Runs the statements of the pipeline and keeps the answer or failure of each in it.
-  /// A database sends all at once, on one connection, each as a transaction of its own: none is
-  /// affected by another's failure. They run in their order, each after the one before ended. The
-  /// deadline bounds them together. A transaction runs them one after the other, and after one
-  /// failed, all others fail.
+  /// A database sends all at once, on one connection, and none is affected by another's failure:
+  /// each write is a transaction of its own, and the reads that a failed one would have taken along
+  /// are sent once more. Writes happen in their order. The deadline bounds all together. A
+  /// transaction runs them one after the other, and after one failed, all others fail.
   /// Throws: only when none was sent: connection_error, pool_error, timeout_error, cancelled.
   void execute(pipeline& batch, const call_options& options = {});
 

@@ -76,7 +76,7 @@ class row_stream {
     if (!from_) return;
     try {
       if (!rows_ || ++row_ == rows_->size()) fetch();
-      if (from_) current_ = (*read_)(row_);
+      if (from_) read_->read(row_, current_);
     } catch (const decode_error& why) {
       from_->refuse(why);
       from_.reset();
