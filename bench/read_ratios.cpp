@@ -3,6 +3,7 @@
 #include <array>
 #include <bit>
 #include <cstdint>
+#include <cstring>
 #include <fstream>
 #include <memory>
 #include <stdexcept>
@@ -11,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include <arpa/inet.h>
+#include <endian.h>
 #include <fmt/format.h>
 #include <libpq-fe.h>
 
@@ -98,18 +101,14 @@ class raw_postgres {
 
 std::uint32_t int_at(const PGresult* rows, int column) {
   std::uint32_t value = 0;
-  for (int i = 0; i < 4; ++i) {
-    value = value << 8U | static_cast<unsigned char>(PQgetvalue(rows, 0, column)[i]);
-  }
-  return value;
+  std::memcpy(&value, PQgetvalue(rows, 0, column), sizeof value);
+  return ntohl(value);
 }
 
 double double_at(const PGresult* rows, int column) {
   std::uint64_t value = 0;
-  for (int i = 0; i < 8; ++i) {
-    value = value << 8U | static_cast<unsigned char>(PQgetvalue(rows, 0, column)[i]);
-  }
-  return std::bit_cast<double>(value);
+  std::memcpy(&value, PQgetvalue(rows, 0, column), sizeof value);
+  return std::bit_cast<double>(be64toh(value));
 }
 
 void check(std::int64_t sum) {

@@ -135,6 +135,7 @@ void link::begin_statement(const answer& so_far) noexcept {
 
 void link::read_on(answer& so_far, const wait_limits& limits, std::string_view name) {
   require_not_interrupted(name);
+  so_far.at_row = false;
   begin_statement(so_far);
   for (;;) {
     auto rows = next_result(limits, name);
@@ -153,6 +154,7 @@ void link::read_on(answer& so_far, const wait_limits& limits, std::string_view n
     }
     if (status == PGRES_SINGLE_TUPLE) {
       so_far.rows = std::move(rows);
+      so_far.at_row = true;
       return;
     }
     take(std::move(rows), so_far, name);

@@ -37,6 +37,7 @@ struct answer {
   int until = 0;          ///< reading pauses when so many ended; 0: it does not
   bool pipeline = false;  ///< a Sync ends it
   bool by_row = false;    ///< the last statement's rows come one at a time
+  bool at_row = false;    ///< reading paused at one: `rows`
   bool aborted = false;   ///< a failure before it kept the last statement from running
   bool answered = false;  ///< the server's ReadyForQuery came
 

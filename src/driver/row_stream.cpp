@@ -18,10 +18,6 @@ statement by_row(statement what) {
   return what;
 }
 
-bool has_row(const answer& reply) {
-  return reply.rows && PQresultStatus(reply.rows.get()) == PGRES_SINGLE_TUPLE;
-}
-
 }  // namespace
 
 row_stream::row_stream(connection& on, const statement& what, std::chrono::milliseconds patience,
@@ -34,7 +30,7 @@ row_stream::row_stream(connection& on, const statement& what, std::chrono::milli
   on_.require_sendable(what_);
   reply_ = on_.start(what_, limits_, cost);
   what_.values = nullptr;  // its caller's
-  if (has_row(reply_)) {
+  if (reply_.at_row) {
     rows_ = columns_of(what_.name, reply_.rows.get());
   } else {
     finish();
@@ -51,6 +47,7 @@ row_stream::~row_stream() {
 const result* row_stream::next() {
   if (done_) return nullptr;
   if (!std::exchange(at_first_, false)) {
+    current_.reset();  // first, so that the next row gets its memory while it is in the cache
     try {
       on_.read_on(reply_, limits_, what_.name);
     } catch (...) {
@@ -58,7 +55,7 @@ const result* row_stream::next() {
       throw;
     }
   }
-  if (reply_.answered || !has_row(reply_)) return finish();
+  if (!reply_.at_row) return finish();
   current_ = std::move(reply_.rows);
   point_to(current_.get(), rows_);
   return &rows_;
