@@ -277,11 +277,13 @@ TEST_F(stream_test, a_server_that_falls_silent_costs_the_session) {
   through.pool = options_.pool;
   auto db = database::open(through);
   link.arm({.what = test::effect::silence, .after = 100'000, .trigger = "test.lines"});
+  const auto began = deadline::clock::now();
   auto rows = db.stream<line>(lines, {1'000'000}, {.until = deadline::in(1s)});
   auto at = rows.begin();
   const auto e = caught<timeout_error>([&] {
     while (at != rows.end()) ++at;
   });
+  EXPECT_LT(deadline::clock::now() - began, 5s);
   EXPECT_EQ(e.code(), errc::deadline_exceeded);
   EXPECT_FALSE(e.connection_usable());
 }
@@ -397,6 +399,8 @@ TEST_F(stream_test, an_error_in_the_middle_fails_its_transaction) {
         for (const auto each : tx.stream<std::int32_t>(fails_at, {50'000})) (void)each;
       },
       query_error);
+  EXPECT_EQ(caught<transaction_error>([&] { tx.execute(insert, {"b"}); }).code(), errc::rolled_back)
+      << "refused without asking the server, which would say 25P02";
   EXPECT_EQ(caught<transaction_error>([&] { tx.commit(); }).code(), errc::rolled_back);
   EXPECT_EQ(db.one<std::int64_t>(count_notes), 0);
 }
