@@ -164,7 +164,7 @@ TEST_F(channel_repository_test, active_pages_go_from_the_never_processed_to_the_
   for (const int limit : {1, 2, 4, 100}) {
     SCOPED_TRACE(limit);
     std::vector<std::string> seen;
-    for (std::optional<cursor> at{std::in_place}; at;) {
+    for (std::optional<cursor> at{std::in_place}; at && seen.size() < 100;) {
       const auto page = db_.channels().active_page(*at, limit);
       for (const auto& c : page) seen.push_back(c.channel_id);
       at = page.next;
@@ -179,7 +179,7 @@ TEST_F(channel_repository_test, active_pages_go_from_the_never_processed_to_the_
 TEST_F(channel_repository_test, page_walks_all_by_id) {
   for (int i = 0; i < 5; ++i) db_.channels().create({.channel_id = std::to_string(i)});
   std::vector<std::string> seen;
-  for (std::optional<cursor> at{std::in_place}; at;) {
+  for (std::optional<cursor> at{std::in_place}; at && seen.size() < 100;) {
     const auto page = db_.channels().page(*at, 2);
     for (const auto& c : page) seen.push_back(c.channel_id);
     at = page.next;

@@ -53,7 +53,7 @@ const std::string& id_of(const video_with_channel& row) {
 template <class Next>
 std::vector<std::string> walk(Next next_page) {
   std::vector<std::string> seen;
-  for (std::optional<cursor> at{std::in_place}; at;) {
+  for (std::optional<cursor> at{std::in_place}; at && seen.size() < 100;) {
     const auto rows = next_page(*at);
     for (const auto& each : rows) seen.push_back(id_of(each));
     at = rows.next;
