@@ -58,7 +58,7 @@ sdb::database open(const ratio_run& run, const sdb::near_cache_options& near) {
 }
 
 std::vector<sdb::video> choose_videos(sdb::database& db) {
-  auto page = db.videos().page(0, static_cast<int>(videos_read));
+  auto page = db.videos().page({}, static_cast<int>(videos_read));
   if (page.size() != videos_read) throw std::runtime_error{"too few videos are loaded"};
   return page;
 }

@@ -3,6 +3,7 @@
 #include "pool_ratios.hpp"
 #include "ratio.hpp"
 #include "read_ratios.hpp"
+#include "stream_ratios.hpp"
 #include "write_ratios.hpp"
 
 std::vector<ratio_row> ratio_rows() {
@@ -10,6 +11,7 @@ std::vector<ratio_row> ratio_rows() {
   return {
       {"point_read_1t", [](const ratio_run& run) { return measure_point_read(run, 1); }},
       {"point_read_4t", [](const ratio_run& run) { return measure_point_read(run, 4); }},
+      {"pipeline_10", measure_pipeline},
       {"rows_100", measure_rows_100},
       {"hash_lookup", measure_hash_lookup},
       {"hash_batch_500", measure_hash_batch},
@@ -25,6 +27,7 @@ std::vector<ratio_row> ratio_rows() {
       {"redis_hit_1t", [](const ratio_run& run) { return measure_redis_hit(run, 1); }},
       {"redis_hit_8t", [](const ratio_run& run) { return measure_redis_hit(run, 8); }},
       {"near_hit", measure_near_hit},
+      {"stream_1m", measure_stream},
       {"header_cost", measure_header_cost},
   };
 }

@@ -38,6 +38,7 @@ class raw_postgres {
   rows command(const char* sql);
   /// COPY … FROM STDIN with the whole data at hand; returns the rows stored.
   std::size_t copy(const char* sql, std::string_view data);
+  [[nodiscard]] PGconn* get() const noexcept { return connection_.get(); }
 
  private:
   rows checked(PGresult* got) const;

@@ -128,6 +128,16 @@ void database::run(const query& statement, const params& values, const call_opti
   state_->shared->run(statement, values, options, consume);
 }
 
+std::unique_ptr<row_source> database::open_stream(const query& statement, const params& values,
+                                                  const call_options& options) {
+  return state_->shared->open_stream(statement, values, options);
+}
+
+void database::run_pipeline(std::span<const std::shared_ptr<pipeline_step>> steps,
+                            const call_options& options) {
+  state_->shared->run_pipeline(steps, options);
+}
+
 void database::run_cached(const query& statement, const params& values, const call_options& options,
                           const cached& how, read_sink& into) {
   auto& shared = *state_->shared;

@@ -25,6 +25,21 @@ reply::kind kind_of(int type) noexcept {
   }
 }
 
+bool is_text(int type) noexcept {
+  return type == REDIS_REPLY_STRING || type == REDIS_REPLY_STATUS || type == REDIS_REPLY_ERROR;
+}
+
+/// EXEC answers with MGET's arrays two levels deep; hiredis 0.14 itself stops at seven.
+constexpr int deepest = 7;
+
+int depth_of(const redisReadTask* task) noexcept {
+  int depth = 1;
+  while ((task = task->parent) != nullptr) ++depth;
+  return depth;
+}
+
+constexpr const char* of_resp_3 = "a type of RESP 3, which nobody asked for";
+
 }  // namespace
 
 /// The answer that is being read, and what hiredis calls for each value of it: nullptr makes
@@ -53,6 +68,7 @@ struct reply_reader::under_way {
 
   static void* add_text(const redisReadTask* task, char* text, std::size_t size) noexcept {
     auto& self = *static_cast<under_way*>(task->privdata);
+    if (!is_text(task->type)) return self.refused(of_resp_3);
     self.bytes += size;
     if (self.bytes > self.limits.total_bytes) return self.refused("an answer of too many bytes");
     return add(task, [&](reply& place) {
@@ -60,8 +76,12 @@ struct reply_reader::under_way {
       place.text.assign(text, size);
     });
   }
+  /// hiredis 1 takes any depth, and gives maps, sets and pushes of RESP 3 as arrays.
   template <class Count>  // int in hiredis 0.14, size_t in 1
   static void* add_array(const redisReadTask* task, Count) noexcept {
+    auto& self = *static_cast<under_way*>(task->privdata);
+    if (task->type != REDIS_REPLY_ARRAY) return self.refused(of_resp_3);
+    if (depth_of(task) > deepest) return self.refused("an answer of too many levels");
     return add(task, [](reply& place) { place.what = reply::kind::array; });
   }
   static void* add_integer(const redisReadTask* task, long long value) noexcept {
@@ -84,11 +104,12 @@ struct reply_reader::under_way {
       all.createNil = &add_nil;
       all.freeObject = &free_nothing;
 #if HIREDIS_MAJOR >= 1
-      // Types of RESP 3, which nobody asked for.
-      all.createDouble = [](const redisReadTask*, double, char*, std::size_t) -> void* {
-        return nullptr;
+      all.createDouble = [](const redisReadTask* task, double, char*, std::size_t) -> void* {
+        return static_cast<under_way*>(task->privdata)->refused(of_resp_3);
       };
-      all.createBool = [](const redisReadTask*, int) -> void* { return nullptr; };
+      all.createBool = [](const redisReadTask* task, int) -> void* {
+        return static_cast<under_way*>(task->privdata)->refused(of_resp_3);
+      };
 #endif
       return all;
     }();

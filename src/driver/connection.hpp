@@ -29,6 +29,7 @@ struct statement {
   std::string_view begin{};
   deadline until{};
   std::stop_token stop{};
+  bool by_row = false;  ///< its rows come one at a time: set by row_stream
 };
 
 /// What one statement cost.
@@ -99,6 +100,8 @@ class connection {
   [[nodiscard]] void* native() noexcept;
 
  private:
+  friend class row_stream;
+  friend class pipeline;
   struct impl;
   explicit connection(std::unique_ptr<impl> state);
 

@@ -27,7 +27,8 @@ bool ends_in_copy(const PGresult* rows) {
 }  // namespace
 
 deadline wait_limits::client_limit() const {
-  return until.is_never() ? until : deadline{until.at() + client_grace};
+  if (!until.is_never()) return deadline{until.at() + client_grace};
+  return patience.count() == 0 ? until : deadline::in(patience);
 }
 
 void link::abort() noexcept {
@@ -58,6 +59,7 @@ void link::throw_lost(std::string_view name, enum sent how_far, std::string_view
 
 void link::throw_interrupted(wake how, std::string_view name) {
   abort();
+  interrupted_ = how;
   const auto query_name = std::string{name};
   if (how == wake::stopped) {
     throw cancelled{"query \"" + query_name + "\" was stopped by its caller; its session is closed",
@@ -118,33 +120,45 @@ void link::take(pg_result rows, answer& so_far, std::string_view name) {
   }
   if (is_failure(rows.get())) {
     if (!so_far.failed) so_far.failed = std::move(rows);
-  } else if (PQresultStatus(rows.get()) != PGRES_PIPELINE_ABORTED) {
+  } else if (PQresultStatus(rows.get()) == PGRES_PIPELINE_ABORTED) {
+    so_far.aborted = true;
+  } else {
     ++so_far.succeeded;
     so_far.rows = std::move(rows);
   }
 }
 
-answer link::collect(const wait_limits& limits, std::string_view name) {
-  answer all;
-  while (auto rows = next_result(limits, name)) take(std::move(rows), all, name);
-  all.answered = PQstatus(raw_) == CONNECTION_OK;
-  return all;
+/// libpq wants to be told between the end of one statement and the beginning of the next; at any
+/// other time this does nothing.
+void link::begin_statement(const answer& so_far) noexcept {
+  if (so_far.by_row && so_far.ended + 1 == so_far.expected) PQsetSingleRowMode(raw_);
 }
 
-answer link::collect_pipeline(int statements, const wait_limits& limits, std::string_view name) {
-  answer all{.rows = {}, .failed = {}, .expected = statements};
+void link::read_on(answer& so_far, const wait_limits& limits, std::string_view name) {
+  require_not_interrupted(name);
+  so_far.at_row = false;
+  begin_statement(so_far);
   for (;;) {
     auto rows = next_result(limits, name);
     if (!rows) {
-      if (PQstatus(raw_) != CONNECTION_OK) return all;
-      continue;  // the end of one statement's results
+      if (PQstatus(raw_) != CONNECTION_OK) return;
+      ++so_far.ended;
+      so_far.answered = !so_far.pipeline;
+      if (so_far.answered || so_far.ended == so_far.until) return;
+      begin_statement(so_far);
+      continue;
     }
-    if (PQresultStatus(rows.get()) == PGRES_PIPELINE_SYNC) {
-      all.answered = true;
-      PQexitPipelineMode(raw_);
-      return all;
+    const auto status = PQresultStatus(rows.get());
+    if (status == PGRES_PIPELINE_SYNC) {
+      so_far.answered = true;
+      return;
     }
-    take(std::move(rows), all, name);
+    if (status == PGRES_SINGLE_TUPLE) {
+      so_far.rows = std::move(rows);
+      so_far.at_row = true;
+      return;
+    }
+    take(std::move(rows), so_far, name);
   }
 }
 
@@ -160,6 +174,22 @@ std::vector<std::string> link::notifications(deadline until, const stop_signal& 
     if (PQstatus(raw_) != CONNECTION_OK) throw_lost("LISTEN", sent::yes, {}, message());
     if (wait_for(PQsocket(raw_), POLLIN, until, stop) != wake::ready) return {};
   }
+}
+
+answer link::collect(const wait_limits& limits, std::string_view name) {
+  answer all;
+  read_on(all, limits, name);
+  return all;
+}
+
+void link::read_off(answer& so_far, deadline until) noexcept {
+  try {
+    const stop_signal no_stop{{}};
+    const wait_limits limits{deadline{until.at() - client_grace}, no_stop};  // no grace here
+    while (!so_far.answered && usable() && !until.passed()) read_on(so_far, limits, {});
+  } catch (const std::exception&) {  // the link is closed by now
+  }
+  if (!so_far.answered) abort();
 }
 
 }  // namespace soundhash::db::driver

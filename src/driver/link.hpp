@@ -1,5 +1,7 @@
 #pragma once
 
+#include <chrono>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,17 +21,25 @@ namespace soundhash::db::driver {
 struct wait_limits {
   deadline until;
   const stop_signal& stop;
+  /// Bounds each single wait when there is no deadline; zero: nothing does.
+  std::chrono::milliseconds patience{0};
 
   /// When the client gives up: later than the server's limit, whose answer keeps the session.
   [[nodiscard]] deadline client_limit() const;
 };
 
-/// What the answer to one round trip came to.
+/// What the answer to one message, or to the statements before one Sync of a pipeline, came to.
 struct answer {
   pg_result rows;         ///< the last result without error
   pg_result failed;       ///< the first error
   int expected = 1;       ///< statements sent: what goes ahead of ours counts too
   int succeeded = 0;      ///< command tags that came
+  int ended = 0;          ///< statements of which all came
+  int until = 0;          ///< reading pauses when so many ended; 0: it does not
+  bool pipeline = false;  ///< a Sync ends it
+  bool by_row = false;    ///< the last statement's rows come one at a time
+  bool at_row = false;    ///< reading paused at one: `rows`
+  bool aborted = false;   ///< a failure before it kept the last statement from running
   bool answered = false;  ///< the server's ReadyForQuery came
 
   /// Our statement was done, so its change may be durable although nothing more came.
@@ -60,13 +70,24 @@ class link {
   /// Sends everything that libpq has queued.
   /// Throws: timeout_error, cancelled; the link is closed then.
   void flush(const wait_limits& limits, std::string_view name);
-  /// The answer to one message, up to ReadyForQuery. In the extended protocol an implicit
-  /// transaction commits after its command tag was sent, so a later error still means failure:
-  /// everything is read.
-  /// Throws: as flush(); query_error for a COPY, which closes the link.
+  /// Reads an answer up to ReadyForQuery, or up to where it pauses: where rows come one at a time,
+  /// at each of them. In the extended protocol an implicit transaction commits after its command
+  /// tag was sent, so a later error still means failure: everything is read. Throws: as flush(),
+  /// and again for each further answer that was waited for; query_error for a COPY, which closes
+  /// the link.
+  void read_on(answer& so_far, const wait_limits& limits, std::string_view name);
+  /// The whole answer to one message.
   answer collect(const wait_limits& limits, std::string_view name);
-  /// The same for a pipeline of several statements and one Sync, which ends the pipeline.
-  answer collect_pipeline(int statements, const wait_limits& limits, std::string_view name);
+  /// Reads what is left of an answer that nobody wants any more; what has not come by `until` is
+  /// not waited for.
+  void read_off(answer& so_far, deadline until) noexcept;
+  /// After all answers of a pipeline.
+  void leave_pipeline() noexcept { PQexitPipelineMode(raw_); }
+
+  /// Throws: what the wait threw that closed the link, if one did.
+  void require_not_interrupted(std::string_view name) {
+    if (interrupted_) throw_interrupted(*interrupted_, name);
+  }
 
   /// Waits for notifications of the channels that the session listens to and gives their payloads;
   /// none when `until` has passed or `stop` fires.
@@ -84,12 +105,14 @@ class link {
   void wait(short events, const wait_limits& limits, std::string_view name);
   void consume();
   pg_result next_result(const wait_limits& limits, std::string_view name);
+  void begin_statement(const answer& so_far) noexcept;
   void take(pg_result rows, answer& so_far, std::string_view name);
 
   PGconn* raw_;
   std::string endpoint_;
   socket_duplicate socket_;
   bool closed_ = false;
+  std::optional<wake> interrupted_;  ///< how a wait ended that closed the link
 };
 
 }  // namespace soundhash::db::driver

@@ -134,6 +134,12 @@ bool server_error::is_from_server() const noexcept {
   return !sqlstate.empty() && !sqlstate.starts_with("08");
 }
 
+bool server_error::is_lost_statement() const noexcept {
+  return sqlstate == db::sqlstate::invalid_sql_statement_name ||
+         sqlstate == db::sqlstate::duplicate_prepared_statement ||
+         (sqlstate == db::sqlstate::feature_not_supported && routine == "RevalidateCachedQuery");
+}
+
 void throw_server_error(const server_error& failed, const statement_context& context) {
   const std::string_view state = failed.sqlstate;
   if (state == sqlstate::serialization_failure) {

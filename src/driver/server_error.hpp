@@ -28,6 +28,10 @@ struct server_error {
   /// Said by PostgreSQL itself. Class 08 speaks of a link: behind a pooler it is the pooler's word,
   /// which does not know what became of the statement.
   [[nodiscard]] bool is_from_server() const noexcept;
+
+  /// The plans of the statement's name are stale (their table changed), gone (DISCARD ALL by
+  /// somebody) or not ours (native code, or a pooler's other client, took the name).
+  [[nodiscard]] bool is_lost_statement() const noexcept;
 };
 
 /// What the statement was, for the error's text and type.

@@ -1,5 +1,6 @@
 #include "exec/autocommit.hpp"
 
+#include <memory>
 #include <source_location>
 
 #include <soundhash/db/core/error.hpp>
@@ -37,6 +38,11 @@ class noted_statements final : public executor {
       in_doubt_ = in_doubt_ || !answered;
       throw;
     }
+  }
+
+  std::unique_ptr<row_source> open_stream(const query& statement, const params& values,
+                                          const call_options& options) override {
+    return shared_.open_stream(statement, values, options);
   }
 
   /// A transaction that ends in any other way than these two was rolled back.

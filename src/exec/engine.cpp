@@ -5,6 +5,8 @@
 
 #include <soundhash/db/core/error.hpp>
 
+#include "exec/open_stream.hpp"
+#include "exec/pipeline_run.hpp"
 #include "exec/reruns.hpp"
 #include "exec/retry_layer.hpp"
 #include "exec/retry_policy.hpp"
@@ -43,8 +45,13 @@ engine::engine(const pool_options& limits, std::chrono::milliseconds statement_t
       pool_{limits, std::move(endpoint), std::move(connect), std::move(hooks)} {}
 
 deadline engine::effective(deadline wanted) const {
-  if (!wanted.is_never() || statement_timeout_.count() == 0) return wanted;
-  return deadline::in(acquire_timeout_ + statement_timeout_ + std::chrono::seconds{1});
+  if (!wanted.is_never() || patience().count() == 0) return wanted;
+  return deadline::in(patience());
+}
+
+std::chrono::milliseconds engine::patience() const {
+  if (statement_timeout_.count() == 0) return statement_timeout_;
+  return acquire_timeout_ + statement_timeout_ + std::chrono::seconds{1};
 }
 
 connection_pool::lease engine::acquire(deadline until, std::stop_token stop,
@@ -75,6 +82,60 @@ void engine::run(const query& statement, const params& values, const call_option
     if (!may_run_once_more(failure, statement.access(), bounded.until)) throw;
   }
   run_once(statement, values, bounded, consume, keep);
+}
+
+std::unique_ptr<row_source> engine::open_stream(const query& statement, const params& values,
+                                                const call_options& options) {
+  budget_.called();
+  try {
+    return open_stream_once(statement, values, options);
+  } catch (const error& failure) {
+    if (!may_run_once_more(failure, statement.access(), options.until)) throw;
+  }
+  return open_stream_once(statement, values, options);
+}
+
+std::unique_ptr<row_source> engine::open_stream_once(const query& statement, const params& values,
+                                                     const call_options& options) {
+  auto lease = acquire(effective(options.until), options.stop);
+  auto rows = std::make_unique<db::open_stream>(shared_from_this(), *lease,
+                                                driver::statement{.name = statement.name(),
+                                                                  .sql = statement.sql(),
+                                                                  .values = &values,
+                                                                  .access = statement.access(),
+                                                                  .until = options.until,
+                                                                  .stop = options.stop},
+                                                lease.waited());
+  rows->own(std::move(lease));
+  return rows;
+}
+
+void engine::run_pipeline(std::span<const std::shared_ptr<pipeline_step>> steps,
+                          const call_options& options) {
+  if (steps.empty()) return;
+  const call_options bounded{effective(options.until), options.stop};
+  std::vector<pipeline_step*> under_way;
+  for (const auto& step : steps) under_way.push_back(step.get());
+  budget_.called();
+  run_together(*this, under_way, bounded);
+  std::erase_if(under_way, [&](const pipeline_step* step) {
+    return !may_run_once_more(*step, bounded.until);
+  });
+  if (under_way.empty()) return;
+  try {
+    run_together(*this, under_way, bounded);
+  } catch (const error&) {
+    // Nothing was sent this time: the first failures stand.
+  }
+}
+
+bool engine::may_run_once_more(const pipeline_step& step, deadline until) {
+  try {
+    if (step.failure) std::rethrow_exception(step.failure);
+  } catch (const error& failure) {
+    return may_run_once_more(failure, step.statement.access(), until);
+  }
+  return false;
 }
 
 bool engine::may_run_once_more(const error& failure, access kind, deadline until) {

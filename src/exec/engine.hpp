@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <source_location>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -41,6 +42,9 @@ class engine : public std::enable_shared_from_this<engine> {
   /// when statements have no timeout.
   [[nodiscard]] deadline effective(deadline wanted) const;
 
+  /// How long any wait for the server may take where there is no deadline; zero: for ever.
+  [[nodiscard]] std::chrono::milliseconds patience() const;
+
   /// Waits as long as the pool lets a caller wait, or until the deadline if that is earlier.
   [[nodiscard]] connection_pool::lease acquire(
       deadline until, std::stop_token stop = {},
@@ -52,6 +56,14 @@ class engine : public std::enable_shared_from_this<engine> {
   /// The same, with the rows for the caller to keep.
   [[nodiscard]] fetched fetch(const query& statement, const params& values,
                               const call_options& options);
+
+  /// Begins to read rows outside a transaction; once more as run() while there was none.
+  [[nodiscard]] std::unique_ptr<row_source> open_stream(const query& statement,
+                                                        const params& values,
+                                                        const call_options& options);
+  /// Runs statements outside a transaction that travel together; each once more as run().
+  void run_pipeline(std::span<const std::shared_ptr<pipeline_step>> steps,
+                    const call_options& options);
 
   [[nodiscard]] transaction begin(const transaction_options& options,
                                   const std::source_location& where);
@@ -70,6 +82,7 @@ class engine : public std::enable_shared_from_this<engine> {
   void report(statement_event& event);
 
   [[nodiscard]] connection_pool& pool() noexcept { return pool_; }
+  [[nodiscard]] const interceptor_chain& watchers() const noexcept { return watchers_; }
   [[nodiscard]] metrics& registry() noexcept { return *registry_; }
   [[nodiscard]] call_counters& counters() noexcept { return counters_; }
   [[nodiscard]] transaction_tracker& tracker() noexcept { return tracker_; }
@@ -83,7 +96,11 @@ class engine : public std::enable_shared_from_this<engine> {
            function_ref<void(const result&)> consume, fetched* keep);
   void run_once(const query& statement, const params& values, const call_options& options,
                 function_ref<void(const result&)> consume, fetched* keep);
+  [[nodiscard]] std::unique_ptr<row_source> open_stream_once(const query& statement,
+                                                             const params& values,
+                                                             const call_options& options);
   [[nodiscard]] bool may_run_once_more(const error& failure, access kind, deadline until);
+  [[nodiscard]] bool may_run_once_more(const pipeline_step& step, deadline until);
 
   std::chrono::milliseconds acquire_timeout_;
   std::chrono::milliseconds statement_timeout_;

@@ -5,6 +5,7 @@
 #include <soundhash/db/core/error.hpp>
 #include <soundhash/db/exec/transaction.hpp>
 
+#include "exec/open_stream.hpp"
 #include "exec/transaction_impl.hpp"
 
 namespace soundhash::db {
@@ -62,6 +63,11 @@ transaction::impl::impl(std::shared_ptr<engine> shared, const transaction_option
       lease{owner->acquire(wanted.until, wanted.stop, where)},
       changes{owner->listener()} {}
 
+/// The pool rolls back what comes back open, on its own thread: the caller does not wait for it.
+transaction::impl::~impl() {
+  stop_reading();
+}
+
 deadline transaction::impl::limit(deadline call) const {
   return owner->effective(std::min(call, options.until));
 }
@@ -75,6 +81,22 @@ void transaction::impl::require_open() const {
   }
   if (at == state::finished) throw_rolled_back("it has ended already; begin another one");
   if (failed) throw_rolled_back("an earlier statement failed; begin another one");
+  require_not_reading();
+}
+
+void transaction::impl::require_not_reading() const {
+  if (reading == nullptr) return;
+  throw invalid_argument{
+      "transaction", "a stream of it has not ended; read all of its rows or end it, then go on"};
+}
+
+void transaction::impl::stop_reading() noexcept {
+  if (reading != nullptr) reading->leave();
+}
+
+void transaction::impl::stream_ended(const error* failure) noexcept {
+  reading = nullptr;
+  failed = failed || failure != nullptr;
 }
 
 /// BEGIN arrived together with the first statement.
@@ -92,14 +114,9 @@ void transaction::impl::run(const query& statement, const params& values, const 
   if (at == state::fresh) event.acquire = lease.waited();
   std::optional<result> rows;
   try {
-    rows = owner->observe(event, *lease,
-                          {.name = statement.name(),
-                           .sql = statement.sql(),
-                           .values = &values,
-                           .access = statement.access(),
-                           .begin = at == state::fresh ? std::string_view{begin_sql} : "",
-                           .until = limit(call.until),
-                           .stop = call.stop.stop_possible() ? call.stop : options.stop});
+    auto what = to_send(statement, values, call);
+    what.until = limit(call.until);
+    rows = owner->observe(event, *lease, what);
   } catch (...) {
     failed = true;  // also when the caller swallows the exception: commit() will refuse
     begun();
@@ -109,6 +126,38 @@ void transaction::impl::run(const query& statement, const params& values, const 
   if (lease->status() == driver::transaction_status::idle) throw_ended_by(statement);
   begun();
   owner->deliver(event, *rows, consume);
+}
+
+driver::statement transaction::impl::to_send(const query& statement, const params& values,
+                                             const call_options& call) const {
+  return {.name = statement.name(),
+          .sql = statement.sql(),
+          .values = &values,
+          .access = statement.access(),
+          .begin = at == state::fresh ? std::string_view{begin_sql} : "",
+          .until = std::min(call.until, options.until),
+          .stop = call.stop.stop_possible() ? call.stop : options.stop};
+}
+
+std::unique_ptr<row_source> transaction::impl::open_stream(const query& statement,
+                                                           const params& values,
+                                                           const call_options& call) {
+  require_open();
+  const auto acquired = at == state::fresh ? lease.waited() : std::chrono::nanoseconds{};
+  std::unique_ptr<db::open_stream> rows;
+  try {
+    rows = std::make_unique<db::open_stream>(owner, *lease, to_send(statement, values, call),
+                                             acquired);
+  } catch (...) {
+    failed = true;
+    begun();
+    throw;
+  }
+  ++answered;
+  if (lease->status() == driver::transaction_status::idle) throw_ended_by(statement);
+  begun();
+  rows->enter(*this);
+  return rows;
 }
 
 /// The server would answer a later COMMIT with COMMIT, whatever had become of the transaction.
@@ -221,6 +270,7 @@ void transaction::impl::throw_not_committed(const error& cause) {
 
 void transaction::impl::commit() {
   if (ended()) require_open();
+  require_not_reading();
   lease.require_own();
   if (at == state::fresh && !failed) {
     finish(state::committed);
@@ -278,6 +328,7 @@ void transaction::impl::announce_changes() {
 
 void transaction::impl::rollback() noexcept {
   if (ended()) return;
+  stop_reading();
   try {
     if (lease->usable() && lease->status() != driver::transaction_status::idle) {
       owner->observe_command("tx.rollback", *lease, "ROLLBACK", deadline::in(rollback_budget));
@@ -301,6 +352,7 @@ void transaction::impl::release_savepoint(int mark) {
 }
 
 void transaction::impl::rollback_to_savepoint(int mark) noexcept {
+  stop_reading();
   if (at != state::open || !lease->usable()) return;
   try {
     const auto name = "sp_" + std::to_string(mark);
@@ -316,7 +368,6 @@ transaction::transaction(std::unique_ptr<impl> state) : state_{std::move(state)}
 transaction::transaction(transaction&&) noexcept = default;
 transaction& transaction::operator=(transaction&&) noexcept = default;
 
-/// The pool rolls back what comes back open, on its own thread: the caller does not wait for it.
 transaction::~transaction() = default;
 
 bool transaction::committed() const noexcept {
@@ -332,6 +383,11 @@ void transaction::rollback() noexcept {
 void transaction::run(const query& statement, const params& values, const call_options& options,
                       function_ref<void(const result&)> consume) {
   state_->run(statement, values, options, consume);
+}
+
+std::unique_ptr<row_source> transaction::open_stream(const query& statement, const params& values,
+                                                     const call_options& options) {
+  return state_->open_stream(statement, values, options);
 }
 
 void transaction::run_atomically(const call_options&, function_ref<void(executor&)> body) {

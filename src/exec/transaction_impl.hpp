@@ -14,14 +14,23 @@
 
 namespace soundhash::db {
 
+class open_stream;
+
 /// States: fresh (nothing sent) → open → committed, in doubt or finished (rolled back); `failed`
 /// marks an open transaction in which a statement failed outside a savepoint.
 struct transaction::impl {
   impl(std::shared_ptr<engine> shared, const transaction_options& wanted,
        const std::source_location& where);
+  ~impl();
+  impl(const impl&) = delete;
+  impl& operator=(const impl&) = delete;
 
   void run(const query& statement, const params& values, const call_options& call,
            function_ref<void(const result&)> consume);
+  [[nodiscard]] std::unique_ptr<row_source> open_stream(const query& statement,
+                                                        const params& values,
+                                                        const call_options& call);
+  void stream_ended(const error* failure) noexcept;
   void run_changing(std::string_view table, executor& self,
                     function_ref<void(executor&, tag_set&)> body);
   void invalidate(const cache_tag& tag);
@@ -38,6 +47,10 @@ struct transaction::impl {
 
   [[nodiscard]] deadline limit(deadline call) const;
   void require_open() const;
+  void require_not_reading() const;
+  void stop_reading() noexcept;
+  [[nodiscard]] driver::statement to_send(const query& statement, const params& values,
+                                          const call_options& call) const;
   void command(std::string_view name, const std::string& sql);
   void begun();
   void finish(state how);
@@ -59,6 +72,7 @@ struct transaction::impl {
   std::size_t answered = 0;  ///< statements that did not fail
   change_log changes;
   int savepoints = 0;
+  db::open_stream* reading = nullptr;  ///< the stream that has the session now
 };
 
 }  // namespace soundhash::db

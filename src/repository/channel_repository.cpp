@@ -1,7 +1,11 @@
+#include <optional>
+#include <tuple>
+
 #include <soundhash/db/repository/channel_repository.hpp>
 
 #include "repository/column_limits.hpp"
 #include "repository/columns.hpp"
+#include "repository/list_cursor.hpp"
 #include "repository/row_tags.hpp"
 
 #define COLUMNS SOUNDHASH_DB_CHANNEL_COLUMNS("", "")
@@ -51,6 +55,21 @@ constexpr query select_active{
     " FROM channels WHERE is_active = true AND last_processed IS NOT NULL "
     "ORDER BY last_processed LIMIT $1)) AS halves "
     "ORDER BY last_processed NULLS FIRST LIMIT $1",
+    access::read_only};
+
+// $2, $3: keys of the row before; NULL, 0 at the beginning.
+constexpr query select_active_page{
+    "channel.active_page",
+    "SELECT " COLUMNS
+    " FROM ("
+    "(SELECT " COLUMNS
+    " FROM channels WHERE is_active = true AND last_processed IS NULL "
+    "AND $2::timestamp IS NULL AND id > $3 ORDER BY id LIMIT $1) UNION ALL "
+    "(SELECT " COLUMNS
+    " FROM channels WHERE is_active = true "
+    "AND (last_processed, id) > (COALESCE($2::timestamp, '-infinity'), $3) "
+    "ORDER BY last_processed, id LIMIT $1)) AS halves "
+    "ORDER BY last_processed NULLS FIRST, id LIMIT $1",
     access::read_only};
 
 constexpr query select_page{"channel.page",
@@ -158,10 +177,23 @@ std::vector<channel> channel_repository::active(int limit, const call_options& o
   return on_->all<channel>(select_active, {limit}, options);
 }
 
-std::vector<channel> channel_repository::page(std::int32_t after_id, int limit,
+page<channel> channel_repository::active_page(const cursor& after, int limit,
                                               const call_options& options) {
   limits::check_limit(limit);
-  return on_->all<channel>(select_page, {after_id, limit}, options);
+  const list_scope list{select_active_page.name()};
+  const auto [last_processed, id] =
+      list.open<std::optional<timestamp>, std::int32_t>(after).value_or(
+          std::tuple{std::nullopt, 0});
+  return page_of(on_->all<channel>(select_active_page, {limit, last_processed, id}, options), limit,
+                 [&](const channel& last) { return list.at(last.last_processed, last.id); });
+}
+
+page<channel> channel_repository::page(const cursor& after, int limit,
+                                       const call_options& options) {
+  limits::check_limit(limit);
+  const list_scope list{select_page.name()};
+  return page_of(on_->all<channel>(select_page, {list.id_after(after), limit}, options), limit,
+                 [&](const channel& last) { return list.at(last.id); });
 }
 
 }  // namespace soundhash::db

@@ -12,6 +12,7 @@
 #include "repository/column_array.hpp"
 #include "repository/column_limits.hpp"
 #include "repository/columns.hpp"
+#include "repository/list_cursor.hpp"
 #include "repository/row_chunks.hpp"
 #include "repository/row_tags.hpp"
 
@@ -107,6 +108,32 @@ constexpr query select_by_hashes{
     "CROSS JOIN LATERAL (SELECT " COLUMNS("")
     " FROM audio_fingerprints "
     "WHERE fingerprint_hash = wanted.hash LIMIT $2) AS f",
+    access::read_only};
+
+constexpr query select_by_hash_after{
+    "fingerprint.find_by_hash_after",
+    "SELECT " COLUMNS("")
+    " FROM audio_fingerprints WHERE fingerprint_hash = $1 "
+    "AND (video_id, start_time, id) > ($3, $4, $5) ORDER BY video_id, start_time, id LIMIT $2",
+    access::read_only};
+
+constexpr query select_by_hash_with_data_after{
+    "fingerprint.find_by_hash_with_data_after",
+    "SELECT " COLUMNS("")
+    ", fingerprint_data FROM audio_fingerprints WHERE fingerprint_hash = $1 "
+    "AND (video_id, start_time, id) > ($3, $4, $5) ORDER BY video_id, start_time, id LIMIT $2",
+    access::read_only};
+
+constexpr query select_by_video_page{
+    "fingerprint.by_video_page",
+    "SELECT " COLUMNS("")
+    " FROM audio_fingerprints WHERE video_id = $1 AND start_time >= $2 AND start_time < $3 "
+    "AND (start_time, id) > ($4, $5) ORDER BY start_time, id LIMIT $6",
+    access::read_only};
+
+constexpr query select_page{
+    "fingerprint.page",
+    "SELECT " COLUMNS("") " FROM audio_fingerprints WHERE id > $1 ORDER BY id LIMIT $2",
     access::read_only};
 
 constexpr query select_by_video{"fingerprint.by_video",
@@ -273,6 +300,42 @@ std::vector<best_window> best_windows(const std::map<window_key, window_votes>& 
   return found;
 }
 
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
+void check_times(double from, double to) {
+  if (std::isnan(from)) throw invalid_argument{"from", "the time must not be NaN"};
+  if (std::isnan(to)) throw invalid_argument{"to", "the time must not be NaN"};
+}
+
+const fingerprint& print_of(const fingerprint& row) {
+  return row;
+}
+const fingerprint& print_of(const fingerprint_with_data& row) {
+  return row.fingerprint;
+}
+
+struct hash_page {
+  std::string_view hash;
+  int limit;
+  const cursor& after;
+};
+
+template <class Row>
+page<Row> page_by_hash(executor& on, const query& first, const query& further,
+                       const hash_page& wanted, const call_options& options) {
+  limits::check(query_hash_column, wanted.hash);
+  limits::check_limit(wanted.limit);
+  const list_scope list{first.name(), wanted.hash};
+  const auto from = list.open<std::int32_t, double, std::int32_t>(wanted.after);
+  params values{wanted.hash, wanted.limit};
+  if (from) std::apply([&](const auto&... key) { (values.append(key), ...); }, *from);
+  return page_of(on.all<Row>(from ? further : first, values, options), wanted.limit,
+                 [&](const Row& last) {
+                   const auto& print = print_of(last);
+                   return list.at(print.video_id, print.start_time, print.id);
+                 });
+}
+
 }  // namespace
 
 fingerprint fingerprint_repository::create(const new_fingerprint& values,
@@ -309,18 +372,18 @@ std::optional<fingerprint_with_data> fingerprint_repository::find_with_data(
   return on_->maybe<fingerprint_with_data>(select_with_data, {id}, options);
 }
 
-std::vector<fingerprint> fingerprint_repository::find_by_hash(std::string_view hash, int limit,
-                                                              const call_options& options) {
-  limits::check(query_hash_column, hash);
-  limits::check_limit(limit);
-  return on_->all<fingerprint>(select_by_hash, {hash, limit}, options);
+page<fingerprint> fingerprint_repository::find_by_hash(std::string_view hash, int limit,
+                                                       const cursor& after,
+                                                       const call_options& options) {
+  return page_by_hash<fingerprint>(*on_, select_by_hash, select_by_hash_after, {hash, limit, after},
+                                   options);
 }
 
-std::vector<fingerprint_with_data> fingerprint_repository::find_by_hash_with_data(
-    std::string_view hash, int limit, const call_options& options) {
-  limits::check(query_hash_column, hash);
-  limits::check_limit(limit);
-  return on_->all<fingerprint_with_data>(select_by_hash_with_data, {hash, limit}, options);
+page<fingerprint_with_data> fingerprint_repository::find_by_hash_with_data(
+    std::string_view hash, int limit, const cursor& after, const call_options& options) {
+  return page_by_hash<fingerprint_with_data>(*on_, select_by_hash_with_data,
+                                             select_by_hash_with_data_after, {hash, limit, after},
+                                             options);
 }
 
 std::vector<fingerprint> fingerprint_repository::find_by_hashes(std::span<const std::string> hashes,
@@ -344,9 +407,29 @@ std::vector<fingerprint> fingerprint_repository::find_by_hashes(std::span<const 
 
 std::vector<fingerprint> fingerprint_repository::by_video(std::int32_t video_id, double from,
                                                           double to, const call_options& options) {
-  if (std::isnan(from)) throw invalid_argument{"from", "the time must not be NaN"};
-  if (std::isnan(to)) throw invalid_argument{"to", "the time must not be NaN"};
+  check_times(from, to);
   return on_->all<fingerprint>(select_by_video, {video_id, from, to}, options);
+}
+
+page<fingerprint> fingerprint_repository::by_video_page(std::int32_t video_id, const cursor& after,
+                                                        int limit, double from, double to,
+                                                        const call_options& options) {
+  check_times(from, to);
+  limits::check_limit(limit);
+  const list_scope list{select_by_video_page.name(), video_id, from, to};
+  const auto [start_time, id] =
+      list.open<double, std::int32_t>(after).value_or(std::tuple{-infinity, 0});
+  const params values{video_id, from, to, start_time, id, limit};
+  return page_of(on_->all<fingerprint>(select_by_video_page, values, options), limit,
+                 [&](const fingerprint& last) { return list.at(last.start_time, last.id); });
+}
+
+page<fingerprint> fingerprint_repository::page(const cursor& after, int limit,
+                                               const call_options& options) {
+  limits::check_limit(limit);
+  const list_scope list{select_page.name()};
+  return page_of(on_->all<fingerprint>(select_page, {list.id_after(after), limit}, options), limit,
+                 [&](const fingerprint& last) { return list.at(last.id); });
 }
 
 std::vector<hash_at> fingerprint_repository::hashes_of_video(std::int32_t video_id,

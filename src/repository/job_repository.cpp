@@ -8,6 +8,7 @@
 #include "repository/column_limits.hpp"
 #include "repository/job_columns.hpp"
 #include "repository/job_locks.hpp"
+#include "repository/list_cursor.hpp"
 #include "repository/row_chunks.hpp"
 #include "repository/row_tags.hpp"
 
@@ -86,6 +87,10 @@ constexpr query select_failed{"job.failed",
                               " FROM processing_jobs WHERE status = 'failed' AND job_type = $1 "
                               "ORDER BY created_at DESC, id DESC LIMIT $2",
                               access::read_only};
+
+constexpr query select_page{
+    "job.page", "SELECT " COLUMNS("") " FROM processing_jobs WHERE id > $1 ORDER BY id LIMIT $2",
+    access::read_only};
 
 constexpr query set_status{
     "job.update_status",
@@ -306,6 +311,13 @@ std::vector<job> job_repository::failed(std::string_view job_type, int limit,
   limits::check(job_type_column, job_type);
   limits::check_limit(limit);
   return on_->all<job>(select_failed, {job_type, limit}, options);
+}
+
+page<job> job_repository::page(const cursor& after, int limit, const call_options& options) {
+  limits::check_limit(limit);
+  const list_scope list{select_page.name()};
+  return page_of(on_->all<job>(select_page, {list.id_after(after), limit}, options), limit,
+                 [&](const job& last) { return list.at(last.id); });
 }
 
 bool job_repository::update_status(std::int32_t id, std::string_view status,

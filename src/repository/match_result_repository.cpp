@@ -5,6 +5,7 @@
 #include "repository/column_array.hpp"
 #include "repository/column_limits.hpp"
 #include "repository/columns.hpp"
+#include "repository/list_cursor.hpp"
 #include "repository/row_chunks.hpp"
 #include "repository/row_tags.hpp"
 
@@ -37,8 +38,19 @@ constexpr query insert_batch{
 constexpr query select_top{"match_result.top",
                            "SELECT " COLUMNS
                            " FROM match_results WHERE query_fingerprint_id = $1 "
-                           "ORDER BY similarity_score DESC LIMIT $2",
+                           "ORDER BY similarity_score DESC, id DESC LIMIT $2",
                            access::read_only};
+
+constexpr query select_top_after{"match_result.top_after",
+                                 "SELECT " COLUMNS
+                                 " FROM match_results WHERE query_fingerprint_id = $1 "
+                                 "AND (similarity_score, id) < ($3, $4) "
+                                 "ORDER BY similarity_score DESC, id DESC LIMIT $2",
+                                 access::read_only};
+
+constexpr query select_page{
+    "match_result.page", "SELECT " COLUMNS " FROM match_results WHERE id > $1 ORDER BY id LIMIT $2",
+    access::read_only};
 
 constexpr query set_responded{"match_result.mark_responded",
                               "UPDATE match_results SET responded = true, "
@@ -124,13 +136,30 @@ std::vector<std::int32_t> match_result_repository::create_batch(
   return insert_in_chunks(*on_, rows, insert_budget, size_of, insert_rows, options);
 }
 
-std::vector<match_result> match_result_repository::top(std::int32_t query_fingerprint_id, int limit,
-                                                       const call_options& options) {
+page<match_result> match_result_repository::top(std::int32_t query_fingerprint_id, int limit,
+                                                const cursor& after, const call_options& options) {
   limits::check_limit(limit);
+  const list_scope list{select_top.name(), query_fingerprint_id};
+  const auto from = list.open<double, std::int32_t>(after);
   const auto tags = [&](tag_set& read) {
     read.add_row(table::match_results, "query_fingerprint_id", query_fingerprint_id);
   };
-  return on_->all<match_result>(select_top, {query_fingerprint_id, limit}, options, {.tags = tags});
+  const auto read = [&](const query& select, const params& values) {
+    return page_of(
+        on_->all<match_result>(select, values, options, {.tags = tags}), limit,
+        [&](const match_result& last) { return list.at(last.similarity_score, last.id); });
+  };
+  if (!from) return read(select_top, {query_fingerprint_id, limit});
+  const auto& [score, id] = *from;
+  return read(select_top_after, {query_fingerprint_id, limit, score, id});
+}
+
+page<match_result> match_result_repository::page(const cursor& after, int limit,
+                                                 const call_options& options) {
+  limits::check_limit(limit);
+  const list_scope list{select_page.name()};
+  return page_of(on_->all<match_result>(select_page, {list.id_after(after), limit}, options), limit,
+                 [&](const match_result& last) { return list.at(last.id); });
 }
 
 bool match_result_repository::mark_responded(std::int32_t id, const call_options& options) {

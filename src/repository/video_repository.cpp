@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <chrono>
 #include <iterator>
+#include <optional>
 #include <tuple>
 
 #include <soundhash/db/core/error.hpp>
@@ -9,6 +11,7 @@
 #include "repository/column_limits.hpp"
 #include "repository/columns.hpp"
 #include "repository/job_locks.hpp"
+#include "repository/list_cursor.hpp"
 #include "repository/row_chunks.hpp"
 #include "repository/row_tags.hpp"
 
@@ -82,6 +85,27 @@ constexpr query select_unprocessed_or_null{
 constexpr query select_unprocessed_with_channel{
     "video.unprocessed_with_channel",
     WITH_CHANNEL "WHERE v.processed = false ORDER BY v.created_at LIMIT $1", access::read_only};
+
+// $2, $3: keys of the row before. The rows without a created_at are the end of the list.
+#define UNPROCESSED_PAGE(select, v, which)                                         \
+  "(" select "WHERE " which " AND (" v "created_at, " v                            \
+  "id) > (COALESCE($2::timestamp, 'infinity'), $3) ORDER BY " v "created_at, " v   \
+  "id LIMIT $1) UNION ALL (" select "WHERE " which " AND " v                       \
+  "created_at IS NULL AND ($2::timestamp IS NOT NULL OR " v "id > $3) ORDER BY " v \
+  "id LIMIT $1) ORDER BY created_at, id LIMIT $1"
+#define SELECT_VIDEO "SELECT " COLUMNS("") " FROM videos "
+
+constexpr query select_unprocessed_page{"video.unprocessed_page",
+                                        UNPROCESSED_PAGE(SELECT_VIDEO, "", "processed = false"),
+                                        access::read_only};
+
+constexpr query select_unprocessed_or_null_page{
+    "video.unprocessed_or_null_page", UNPROCESSED_PAGE(SELECT_VIDEO, "", "processed IS NOT TRUE"),
+    access::read_only};
+
+constexpr query select_unprocessed_page_with_channel{
+    "video.unprocessed_page_with_channel",
+    UNPROCESSED_PAGE(WITH_CHANNEL, "v.", "v.processed = false"), access::read_only};
 
 // DESC puts NULLs first, which is idx_videos_channel_date read backwards.
 constexpr query select_by_channel{"video.by_channel",
@@ -217,6 +241,16 @@ params ingest_params(std::int32_t channel_id, std::string_view job_type,
           column_array{rows, &new_video::processing_error}};
 }
 
+/// The earliest that a timestamp can be.
+constexpr timestamp earliest = std::chrono::sys_days{std::chrono::year{1} / 1 / 1};
+
+/// Of the lists by created_at.
+params params_after(const list_scope& list, const cursor& after, int limit) {
+  const auto from = list.open<std::optional<timestamp>, std::int32_t>(after);
+  const auto [created_at, id] = from.value_or(std::tuple{std::optional{earliest}, 0});
+  return {limit, created_at, id};
+}
+
 /// False when there is no such video.
 bool update_by_id(executor& on, const query& statement, std::int32_t id, const params& values,
                   const call_options& options) {
@@ -338,32 +372,58 @@ std::vector<video_with_channel> video_repository::unprocessed_with_channel(
   return on_->all<video_with_channel>(select_unprocessed_with_channel, {limit}, options);
 }
 
-std::vector<video> video_repository::by_channel(std::int32_t channel_id, int limit,
-                                                const std::optional<upload_position>& after,
-                                                const call_options& options) {
+page<video> video_repository::unprocessed_page(const cursor& after, int limit, null_processed nulls,
+                                               const call_options& options) {
   limits::check_limit(limit);
+  const auto& select =
+      nulls == null_processed::include ? select_unprocessed_or_null_page : select_unprocessed_page;
+  const list_scope list{select.name()};
+  auto rows = on_->all<video>(select, params_after(list, after, limit), options);
+  return page_of(std::move(rows), limit,
+                 [&](const video& last) { return list.at(last.created_at, last.id); });
+}
+
+page<video_with_channel> video_repository::unprocessed_page_with_channel(
+    const cursor& after, int limit, const call_options& options) {
+  limits::check_limit(limit);
+  const auto& select = select_unprocessed_page_with_channel;
+  const list_scope list{select.name()};
+  auto rows = on_->all<video_with_channel>(select, params_after(list, after, limit), options);
+  return page_of(std::move(rows), limit, [&](const video_with_channel& last) {
+    return list.at(last.video.created_at, last.video.id);
+  });
+}
+
+page<video> video_repository::by_channel(std::int32_t channel_id, int limit, const cursor& after,
+                                         const call_options& options) {
+  limits::check_limit(limit);
+  const list_scope list{select_by_channel.name(), channel_id};
+  const auto from = list.open<std::optional<timestamp>, std::int32_t>(after);
   const auto tags = [&](tag_set& read) { read.add_row(table::videos, "channel_id", channel_id); };
-  const cached how{.tags = tags};
-  if (!after) return on_->all<video>(select_by_channel, {channel_id, limit}, options, how);
-  if (!after->upload_date) {
-    return on_->all<video>(select_by_channel_after_undated, {channel_id, limit, after->id}, options,
-                           how);
-  }
-  return on_->all<video>(select_by_channel_after_date,
-                         {channel_id, limit, *after->upload_date, after->id}, options, how);
+  const auto read = [&](const query& select, const params& values) {
+    return page_of(on_->all<video>(select, values, options, {.tags = tags}), limit,
+                   [&](const video& last) { return list.at(last.upload_date, last.id); });
+  };
+  if (!from) return read(select_by_channel, {channel_id, limit});
+  const auto& [upload_date, id] = *from;
+  if (!upload_date) return read(select_by_channel_after_undated, {channel_id, limit, id});
+  return read(select_by_channel_after_date, {channel_id, limit, *upload_date, id});
 }
 
-std::vector<video> video_repository::page(std::int32_t after_id, int limit,
-                                          const call_options& options) {
+page<video> video_repository::page(const cursor& after, int limit, const call_options& options) {
   limits::check_limit(limit);
-  return on_->all<video>(select_page, {after_id, limit}, options);
+  const list_scope list{select_page.name()};
+  return page_of(on_->all<video>(select_page, {list.id_after(after), limit}, options), limit,
+                 [&](const video& last) { return list.at(last.id); });
 }
 
-std::vector<video_with_channel> video_repository::page_with_channel(std::int32_t after_id,
-                                                                    int limit,
-                                                                    const call_options& options) {
+page<video_with_channel> video_repository::page_with_channel(const cursor& after, int limit,
+                                                             const call_options& options) {
   limits::check_limit(limit);
-  return on_->all<video_with_channel>(select_page_with_channel, {after_id, limit}, options);
+  const list_scope list{select_page_with_channel.name()};
+  const params values{list.id_after(after), limit};
+  return page_of(on_->all<video_with_channel>(select_page_with_channel, values, options), limit,
+                 [&](const video_with_channel& last) { return list.at(last.video.id); });
 }
 
 bool video_repository::mark_processing_started(std::int32_t id, const call_options& options) {

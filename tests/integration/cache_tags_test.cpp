@@ -17,6 +17,7 @@
 
 #include <soundhash/db.hpp>
 
+#include "repository/list_cursor.hpp"
 #include "support/heard_database.hpp"
 #include "support/recording_listener.hpp"
 #include "support/test_database.hpp"
@@ -412,17 +413,25 @@ std::vector<read_case> cache_tags_test::reads() {
       {"video.by_channel_after_date",
        [this](executor& on) {
          static_cast<void>(database::videos(on).by_channel(
-             channel_.id, 10, upload_position{.upload_date = timestamp{}, .id = 1}));
+             channel_.id, 10,
+             list_scope{"video.by_channel", channel_.id}.at(std::optional{timestamp{}}, 1)));
        },
        {of_channel}},
       {"video.by_channel_after_undated",
        [this](executor& on) {
          static_cast<void>(database::videos(on).by_channel(
-             channel_.id, 10, upload_position{.upload_date = {}, .id = 1}));
+             channel_.id, 10,
+             list_scope{"video.by_channel", channel_.id}.at(std::optional<timestamp>{}, 1)));
        },
        {of_channel}},
       {"match_result.top",
        [this](executor& on) { static_cast<void>(database::match_results(on).top(print_.id)); },
+       {tag("match_results/query_fingerprint_id", print_.id)}},
+      {"match_result.top_after",
+       [this](executor& on) {
+         const list_scope list{"match_result.top", print_.id};
+         static_cast<void>(database::match_results(on).top(print_.id, 10, list.at(0.5, 1)));
+       },
        {tag("match_results/query_fingerprint_id", print_.id)}},
   };
 }
@@ -435,19 +444,30 @@ void cache_tags_test::run_uncached_reads() {
   auto jobs = database::jobs(on);
   const std::vector<std::string> ids{"v1"};
   static_cast<void>(channels.active(10));
+  static_cast<void>(channels.active_page());
   static_cast<void>(channels.page());
   static_cast<void>(videos.page());
   static_cast<void>(videos.page_with_channel());
   static_cast<void>(videos.unprocessed());
   static_cast<void>(videos.unprocessed(10, null_processed::include));
   static_cast<void>(videos.unprocessed_with_channel());
+  static_cast<void>(videos.unprocessed_page());
+  static_cast<void>(videos.unprocessed_page({}, 10, null_processed::include));
+  static_cast<void>(videos.unprocessed_page_with_channel());
   static_cast<void>(videos.existing_video_ids(ids));
   static_cast<void>(prints.exists(video_.id, 1, 1, 1));
   static_cast<void>(prints.find_with_data(print_.id));
   static_cast<void>(prints.find_by_hash("h"));
   static_cast<void>(prints.find_by_hash_with_data("h"));
   static_cast<void>(prints.find_by_hashes(ids));
+  static_cast<void>(
+      prints.find_by_hash("h", 1, list_scope{"fingerprint.find_by_hash", "h"}.at(1, 1.0, 1)));
+  static_cast<void>(prints.find_by_hash_with_data(
+      "h", 1, list_scope{"fingerprint.find_by_hash_with_data", "h"}.at(1, 1.0, 1)));
+  static_cast<void>(prints.page());
+  static_cast<void>(database::match_results(on).page());
   static_cast<void>(prints.by_video(video_.id, 0, 1));
+  static_cast<void>(prints.by_video_page(video_.id));
   static_cast<void>(prints.hashes_of_video(video_.id));
   std::vector<query_hash> clip{{.hash = "h", .offset = 0}};
   static_cast<void>(prints.match(clip, {.min_votes = 1}));
@@ -460,6 +480,7 @@ void cache_tags_test::run_uncached_reads() {
   static_cast<void>(jobs.pending());
   static_cast<void>(jobs.pending("t"));
   static_cast<void>(jobs.failed("t"));
+  static_cast<void>(jobs.page());
   static_cast<void>(jobs.count_by_status("pending"));
   static_cast<void>(jobs.counts_by_status());
   jobs.heartbeat({{1, 1}});

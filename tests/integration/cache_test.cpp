@@ -125,8 +125,10 @@ TEST_F(cache_test, every_cached_read_hits_the_second_time) {
   const auto video = db.videos().create({.video_id = "v1", .channel_id = channel.id});
   const auto print = db.fingerprints().create({.video_id = video.id, .fingerprint_hash = "h"});
   db.match_results().create({.query_fingerprint_id = print.id});
-  const upload_position undated{.upload_date = {}, .id = 1000};
-  const upload_position dated{.upload_date = timestamp{}, .id = 1000};
+  db.videos().create({.video_id = "v2", .channel_id = channel.id, .upload_date = timestamp{}});
+  const auto undated = *db.videos().by_channel(channel.id, 1).next;
+  const auto dated = *db.videos().by_channel(channel.id, 2).next;
+  const auto top = *db.match_results().top(print.id, 1).next;
   const auto read_all = [&] {
     static_cast<void>(db.channels().find(channel.id));
     static_cast<void>(db.channels().find_by_channel_id("UC1"));
@@ -137,8 +139,9 @@ TEST_F(cache_test, every_cached_read_hits_the_second_time) {
     static_cast<void>(db.videos().by_channel(channel.id, 10, undated));
     static_cast<void>(db.videos().by_channel(channel.id, 10, dated));
     EXPECT_EQ(db.match_results().top(print.id).size(), 1U);
+    EXPECT_TRUE(db.match_results().top(print.id, 10, top).empty());
   };
-  EXPECT_EQ(statements(read_all), 9);
+  EXPECT_EQ(statements(read_all), 10);
   EXPECT_EQ(statements(read_all), 0);
 }
 

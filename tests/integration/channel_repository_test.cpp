@@ -1,7 +1,9 @@
 #include <array>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -104,7 +106,7 @@ TEST_F(channel_repository_test, get_or_create_makes_one_row_from_eight_threads) 
     }
   }
   EXPECT_EQ((std::set<std::int32_t>{ids.begin(), ids.end()}.size()), 1U);
-  EXPECT_EQ(db_.channels().page(0, 1000).size(), 20U);
+  EXPECT_EQ(db_.channels().page({}, 1000).size(), 20U);
 }
 
 TEST_F(channel_repository_test, get_or_create_leaves_what_is_there) {
@@ -152,14 +154,35 @@ TEST_F(channel_repository_test, active_gives_the_never_processed_then_the_longes
   EXPECT_THROW((void)db_.channels().active(0), invalid_argument);
 }
 
+TEST_F(channel_repository_test, active_pages_go_from_the_never_processed_to_the_newest) {
+  for (const char* name : {"new", "same1", "never1", "same2", "never2", "old", "off"}) {
+    db_.channels().create({.channel_id = name, .is_active = std::string_view{name} != "off"});
+  }
+  db_.execute(set_last_processed, {"new", "2024-03-03"});
+  db_.execute(set_last_processed, {"old", "2024-01-01"});
+  for (const char* same : {"same1", "same2"}) db_.execute(set_last_processed, {same, "2024-02-02"});
+  for (const int limit : {1, 2, 4, 100}) {
+    SCOPED_TRACE(limit);
+    std::vector<std::string> seen;
+    for (std::optional<cursor> at{std::in_place}; at && seen.size() < 100;) {
+      const auto page = db_.channels().active_page(*at, limit);
+      for (const auto& c : page) seen.push_back(c.channel_id);
+      at = page.next;
+    }
+    EXPECT_EQ(seen, (std::vector<std::string>{"never1", "never2", "old", "same1", "same2", "new"}));
+  }
+  EXPECT_THROW((void)db_.channels().active_page({}, 0), invalid_argument);
+  const auto by_id = *db_.channels().page({}, 1).next;
+  EXPECT_THROW((void)db_.channels().active_page(by_id), invalid_argument);
+}
+
 TEST_F(channel_repository_test, page_walks_all_by_id) {
   for (int i = 0; i < 5; ++i) db_.channels().create({.channel_id = std::to_string(i)});
   std::vector<std::string> seen;
-  for (std::int32_t after = 0;;) {
-    const auto page = db_.channels().page(after, 2);
-    if (page.empty()) break;
+  for (std::optional<cursor> at{std::in_place}; at && seen.size() < 100;) {
+    const auto page = db_.channels().page(*at, 2);
     for (const auto& c : page) seen.push_back(c.channel_id);
-    after = page.back().id;
+    at = page.next;
   }
   EXPECT_EQ(seen, (std::vector<std::string>{"0", "1", "2", "3", "4"}));
 }

@@ -19,6 +19,7 @@
 
 #include <soundhash/db.hpp>
 
+#include "repository/list_cursor.hpp"
 #include "support/sql.hpp"
 #include "support/test_database.hpp"
 
@@ -140,7 +141,8 @@ const std::vector<query_hash> clip_of_1001(1001, clip_of_1[0]);
 
 const auto at_start = timestamp{};
 
-const std::vector<std::string> by_hash{"idx_fingerprints_hash_video", "idx_fingerprints_hash"};
+const std::vector<std::string> by_hash{"idx_fingerprints_hash_video", "idx_fingerprints_hash",
+                                       "idx_fingerprints_hash_covering"};
 /// All of a video: the narrower index and a sort cost about the same as the order of the wider one.
 const std::vector<std::string> of_video{"idx_fingerprints_video_time", "idx_fingerprints_video_id"};
 const std::vector<std::string> by_video_id{"videos_video_id_key", "idx_videos_video_id"};
@@ -153,6 +155,7 @@ const std::vector<expectation> hot_queries{
     {"channel.find", [](auto& db, auto& tx) { (void)db.channels(tx).find(1); }, "7", {"channels_pkey"}},
     {"channel.find_by_channel_id", [](auto& db, auto& tx) { (void)db.channels(tx).find_by_channel_id("x"); }, "'UC7'", {"channels_channel_id_key"}},
     {"channel.active", [](auto& db, auto& tx) { (void)db.channels(tx).active(); }, "100", {"idx_channels_active"}},
+    {"channel.active_page", [](auto& db, auto& tx) { (void)db.channels(tx).active_page(); }, "100, '2026-02-01', 500", {"idx_channels_active"}},
     {"channel.page", [](auto& db, auto& tx) { (void)db.channels(tx).page(); }, "1000, 100", {"channels_pkey"}},
     {"channel.mark_processed", [](auto& db, auto& tx) { db.channels(tx).mark_processed(1); }, "7", {"channels_pkey"}},
 
@@ -162,24 +165,32 @@ const std::vector<expectation> hot_queries{
     {"video.existing_video_ids", [](auto& db, auto& tx) { (void)db.videos(tx).existing_video_ids(std::vector<std::string>{"x"}); }, "ARRAY['v7', 'v8']", by_video_id},
     {"video.unprocessed", [](auto& db, auto& tx) { (void)db.videos(tx).unprocessed(); }, "100", {"idx_videos_unprocessed"}},
     {"video.unprocessed_with_channel", [](auto& db, auto& tx) { (void)db.videos(tx).unprocessed_with_channel(); }, "100", {"idx_videos_unprocessed"}},
+    {"video.unprocessed_page", [](auto& db, auto& tx) { (void)db.videos(tx).unprocessed_page(); }, "100, '2026-01-01 01:00', 500", {"idx_videos_unprocessed"}},
+    {"video.unprocessed_page_with_channel", [](auto& db, auto& tx) { (void)db.videos(tx).unprocessed_page_with_channel(); }, "100, '2026-01-01 01:00', 500", {"idx_videos_unprocessed"}},
     {"video.by_channel", [](auto& db, auto& tx) { (void)db.videos(tx).by_channel(1); }, "7, 20", {"idx_videos_channel_date"}},
-    {"video.by_channel_after_date", [](auto& db, auto& tx) { (void)db.videos(tx).by_channel(1, 1, upload_position{.upload_date = at_start, .id = 1}); }, "7, 20, '2026-03-01', 500", {"idx_videos_channel_date"}},
-    {"video.by_channel_after_undated", [](auto& db, auto& tx) { (void)db.videos(tx).by_channel(1, 1, upload_position{.upload_date = {}, .id = 1}); }, "7, 20, 500", {"idx_videos_channel_date"}},
+    {"video.by_channel_after_date", [](auto& db, auto& tx) { (void)db.videos(tx).by_channel(1, 1, list_scope{"video.by_channel", 1}.at(std::optional{at_start}, 1)); }, "7, 20, '2026-03-01', 500", {"idx_videos_channel_date"}},
+    {"video.by_channel_after_undated", [](auto& db, auto& tx) { (void)db.videos(tx).by_channel(1, 1, list_scope{"video.by_channel", 1}.at(std::optional<timestamp>{}, 1)); }, "7, 20, 500", {"idx_videos_channel_date"}},
     {"video.page", [](auto& db, auto& tx) { (void)db.videos(tx).page(); }, "1000, 100", {"videos_pkey"}},
     {"video.page_with_channel", [](auto& db, auto& tx) { (void)db.videos(tx).page_with_channel(); }, "1000, 100", {"videos_pkey"}},
     {"video.mark_processed", [](auto& db, auto& tx) { db.videos(tx).mark_processed(1); }, "7, true, ''", {"videos_pkey"}},
 
     {"fingerprint.exists", [](auto& db, auto& tx) { (void)db.fingerprints(tx).exists(1, 1, 1, 1); }, "7, 22050, 2048, 512", of_video},
     {"fingerprint.find_with_data", [](auto& db, auto& tx) { (void)db.fingerprints(tx).find_with_data(1); }, "7", {"audio_fingerprints_pkey"}},
-    {"fingerprint.find_by_hash", [](auto& db, auto& tx) { (void)db.fingerprints(tx).find_by_hash("x"); }, hash + ", 1000", {"idx_fingerprints_hash_video"}},
-    {"fingerprint.find_by_hash_with_data", [](auto& db, auto& tx) { (void)db.fingerprints(tx).find_by_hash_with_data("x"); }, hash + ", 1000", {"idx_fingerprints_hash_video"}},
+    {"fingerprint.find_by_hash", [](auto& db, auto& tx) { (void)db.fingerprints(tx).find_by_hash("x"); }, hash + ", 1000", by_hash},
+    {"fingerprint.find_by_hash_with_data", [](auto& db, auto& tx) { (void)db.fingerprints(tx).find_by_hash_with_data("x"); }, hash + ", 1000", by_hash},
     {"fingerprint.find_by_hashes", [](auto& db, auto& tx) { (void)db.fingerprints(tx).find_by_hashes(std::vector<std::string>{"x"}); }, "clip_hashes(1000), 100", by_hash},
+    {"fingerprint.find_by_hash_after", [](auto& db, auto& tx) { (void)db.fingerprints(tx).find_by_hash("x", 1, list_scope{"fingerprint.find_by_hash", "x"}.at(1, 1.0, 1)); }, hash + ", 1000, 7, 900, 70", by_hash},
+    {"fingerprint.find_by_hash_with_data_after", [](auto& db, auto& tx) { (void)db.fingerprints(tx).find_by_hash_with_data("x", 1, list_scope{"fingerprint.find_by_hash_with_data", "x"}.at(1, 1.0, 1)); }, hash + ", 1000, 7, 900, 70", by_hash},
+    {"fingerprint.page", [](auto& db, auto& tx) { (void)db.fingerprints(tx).page(); }, "1000, 100", {"audio_fingerprints_pkey"}},
+    {"fingerprint.by_video_page", [](auto& db, auto& tx) { (void)db.fingerprints(tx).by_video_page(1); }, "7, 0, 'Infinity', 900, 70, 20", {"idx_fingerprints_video_time"}},
     {"fingerprint.by_video", [](auto& db, auto& tx) { (void)db.fingerprints(tx).by_video(1); }, "7, 900, 1800", {"idx_fingerprints_video_time"}},
     {"fingerprint.hashes_of_video", [](auto& db, auto& tx) { (void)db.fingerprints(tx).hashes_of_video(1); }, "7", of_video},
     {"fingerprint.match", [](auto& db, auto& tx) { (void)db.fingerprints(tx).match(clip_of_1); }, "clip_hashes(1000), clip_offsets(1000), 100, 0.0232, 3, 10", {"idx_fingerprints_hash_covering"}},
     {"fingerprint.match_votes", [](auto& db, auto& tx) { (void)db.fingerprints(tx).match(clip_of_1001); }, "clip_hashes(1000), clip_offsets(1000), 100, 0.0232", {"idx_fingerprints_hash_covering"}},
 
     {"match_result.top", [](auto& db, auto& tx) { (void)db.match_results(tx).top(1); }, "7, 10", {"idx_match_results_query_fp"}},
+    {"match_result.top_after", [](auto& db, auto& tx) { (void)db.match_results(tx).top(1, 1, list_scope{"match_result.top", 1}.at(0.5, 1)); }, "7, 10, 0.5, 500", {"idx_match_results_query_fp"}},
+    {"match_result.page", [](auto& db, auto& tx) { (void)db.match_results(tx).page(); }, "1000, 100", {"match_results_pkey"}},
     {"match_result.mark_responded", [](auto& db, auto& tx) { db.match_results(tx).mark_responded(1); }, "7", {"match_results_pkey"}},
 
     {"job.find", [](auto& db, auto& tx) { (void)db.jobs(tx).find(1); }, "7", {"processing_jobs_pkey"}},
@@ -190,6 +201,7 @@ const std::vector<expectation> hot_queries{
     {"job.create_batch_if_absent", [](auto& db, auto& tx) { db.jobs(tx).create_batch_if_absent(std::vector<new_job>{{.job_type = "x", .target_id = "y"}}); }, "ARRAY['video_process'], ARRAY['pending'], ARRAY['v7'], ARRAY[NULL], ARRAY[0], ARRAY[NULL], ARRAY[0], ARRAY[3], ARRAY['pending']", by_target},
     {"job.pending", [](auto& db, auto& tx) { (void)db.jobs(tx).pending(); }, "10", {"idx_jobs_status_created"}},
     {"job.pending_of_type", [](auto& db, auto& tx) { (void)db.jobs(tx).pending("x"); }, "10, 'video_process'", {"idx_jobs_status_created"}},
+    {"job.page", [](auto& db, auto& tx) { (void)db.jobs(tx).page(); }, "1000, 100", {"processing_jobs_pkey"}},
     {"job.failed", [](auto& db, auto& tx) { (void)db.jobs(tx).failed("x"); }, "'video_process', 100", {"idx_jobs_failed"}},
     {"job.claim", [](auto& db, auto& tx) { db.jobs(tx).claim({"x"}, 1); }, "ARRAY['video_process'], 10, 60000", {"idx_jobs_status_created"}, leases},
     {"job.update_status", [](auto& db, auto& tx) { db.jobs(tx).update_status(1, "completed"); }, "7, 'completed', 1, NULL, NULL", {"processing_jobs_pkey"}},

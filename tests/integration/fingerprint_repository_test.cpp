@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -232,6 +234,65 @@ TEST_F(fingerprint_repository_test, by_video_takes_the_half_open_range) {
   EXPECT_THAT(starts(0, std::numeric_limits<double>::infinity()), ElementsAre(1, 2, 3));
   EXPECT_THROW((void)db_.fingerprints().by_video(video_, std::nan("")), invalid_argument);
   EXPECT_THROW((void)db_.fingerprints().by_video(video_, 0, std::nan("")), invalid_argument);
+}
+
+TEST_F(fingerprint_repository_test, pages_of_a_hash_go_by_video_and_time) {
+  const auto other = add_video("w");
+  for (const double start : {5.0, 2.0, 2.0}) add(video_, start, "h");
+  add(other, 1, "h");
+  add(video_, 3, "g");
+  for (const int limit : {1, 2, 4}) {
+    SCOPED_TRACE(limit);
+    std::vector<double> seen;
+    std::vector<double> with_data;
+    for (std::optional<cursor> at{std::in_place}; at && seen.size() < 100;) {
+      const auto page = db_.fingerprints().find_by_hash("h", limit, *at);
+      for (const auto& each : page) seen.push_back(each.start_time);
+      at = page.next;
+    }
+    for (std::optional<cursor> at{std::in_place}; at && with_data.size() < 100;) {
+      const auto page = db_.fingerprints().find_by_hash_with_data("h", limit, *at);
+      for (const auto& each : page) with_data.push_back(each.fingerprint.start_time);
+      at = page.next;
+    }
+    EXPECT_THAT(seen, ElementsAre(2, 2, 5, 1));
+    EXPECT_EQ(with_data, seen);
+  }
+  const auto next = *db_.fingerprints().find_by_hash("h", 1).next;
+  EXPECT_THROW((void)db_.fingerprints().find_by_hash("g", 1, next), invalid_argument);
+  EXPECT_THROW((void)db_.fingerprints().find_by_hash_with_data("h", 1, next), invalid_argument);
+}
+
+TEST_F(fingerprint_repository_test, pages_of_a_video_go_by_time) {
+  for (const double start : {3.0, 1.0, 2.0, 2.0, 4.0}) add(video_, start, "h");
+  add(add_video("w"), 1.5, "other");
+  const auto starts = [&](int limit, double from, double to) {
+    std::vector<double> times;
+    for (std::optional<cursor> at{std::in_place}; at && times.size() < 100;) {
+      const auto page = db_.fingerprints().by_video_page(video_, *at, limit, from, to);
+      for (const auto& each : page) times.push_back(each.start_time);
+      at = page.next;
+    }
+    return times;
+  };
+  EXPECT_THAT(starts(1, 0, 100), ElementsAre(1, 2, 2, 3, 4));
+  EXPECT_THAT(starts(2, 2, 4), ElementsAre(2, 2, 3));
+  const auto next = *db_.fingerprints().by_video_page(video_, {}, 1).next;
+  EXPECT_THROW((void)db_.fingerprints().by_video_page(video_, next, 1, 1, 2), invalid_argument)
+      << "another range is another list";
+  EXPECT_THROW((void)db_.fingerprints().by_video_page(video_, {}, 1, std::nan("")),
+               invalid_argument);
+}
+
+TEST_F(fingerprint_repository_test, page_walks_all_by_id) {
+  for (const double start : {3.0, 1.0, 2.0}) add(video_, start, "h");
+  std::vector<double> seen;
+  for (std::optional<cursor> at{std::in_place}; at && seen.size() < 100;) {
+    const auto page = db_.fingerprints().page(*at, 2);
+    for (const auto& each : page) seen.push_back(each.start_time);
+    at = page.next;
+  }
+  EXPECT_THAT(seen, ElementsAre(3, 1, 2));
 }
 
 TEST_F(fingerprint_repository_test, hashes_of_video_come_by_time) {

@@ -283,6 +283,16 @@ TEST_F(job_repository_test, failed_gives_the_newest_first) {
   EXPECT_THAT(targets_of(jobs().failed("t", 1)), ElementsAre("b"));
 }
 
+TEST_F(job_repository_test, pages_go_on_after_the_last_job) {
+  for (const auto* target : {"a", "b", "c"}) add(target);
+  const auto first = jobs().page({}, 2);
+  EXPECT_THAT(targets_of(first), ElementsAre("a", "b"));
+  const auto second = jobs().page(first.next.value(), 2);
+  EXPECT_THAT(targets_of(second), ElementsAre("c"));
+  EXPECT_FALSE(second.next);
+  EXPECT_THROW((void)jobs().page(cursor{"not one"}), invalid_argument);
+}
+
 TEST_F(job_repository_test, update_status_writes_what_the_python_services_write) {
   const auto id = add("x");
   EXPECT_TRUE(jobs().update_status(id, "running", {.progress = 0.2, .current_step = "download"}));

@@ -1,6 +1,8 @@
 #include <chrono>
 #include <cmath>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -123,6 +125,40 @@ TEST_F(match_result_repository_test, top_gives_the_most_similar_first) {
   EXPECT_EQ(top[0].similarity_score, 0.9);
   EXPECT_EQ(top[1].similarity_score, 0.5);
   EXPECT_THROW((void)db_.match_results().top(query_, 0), invalid_argument);
+}
+
+TEST_F(match_result_repository_test, top_pages_go_from_the_most_to_the_least_similar) {
+  std::vector<std::int32_t> ids;
+  for (const double score : {0.2, 0.1 + 0.2, 0.9, 0.1 + 0.2, 0.1 + 0.2}) {
+    ids.push_back(
+        db_.match_results().create({.query_fingerprint_id = query_, .similarity_score = score}).id);
+  }
+  for (const int limit : {1, 2, 5}) {
+    SCOPED_TRACE(limit);
+    std::vector<std::int32_t> seen;
+    for (std::optional<cursor> at{std::in_place}; at && seen.size() < 100;) {
+      const auto page = db_.match_results().top(query_, limit, *at);
+      for (const auto& each : page) seen.push_back(each.id);
+      at = page.next;
+    }
+    EXPECT_EQ(seen, (std::vector{ids[2], ids[4], ids[3], ids[1], ids[0]}));
+  }
+  const auto next = *db_.match_results().top(query_, 1).next;
+  EXPECT_THROW((void)db_.match_results().top(matched_, 1, next), invalid_argument);
+}
+
+TEST_F(match_result_repository_test, page_walks_all_by_id) {
+  std::vector<std::int32_t> ids;
+  for (int i = 0; i < 5; ++i) {
+    ids.push_back(db_.match_results().create({.query_fingerprint_id = query_}).id);
+  }
+  std::vector<std::int32_t> seen;
+  for (std::optional<cursor> at{std::in_place}; at && seen.size() < 100;) {
+    const auto page = db_.match_results().page(*at, 2);
+    for (const auto& each : page) seen.push_back(each.id);
+    at = page.next;
+  }
+  EXPECT_EQ(seen, ids);
 }
 
 TEST_F(match_result_repository_test, mark_responded_sets_the_time) {

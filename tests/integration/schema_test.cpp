@@ -228,7 +228,7 @@ TEST(schema, leases_of_jobs_come_and_go_beside_the_tables_of_alembic) {
   };
   const auto before = describe();
   migrator migrations{options};
-  EXPECT_EQ(migrations.up().size(), 2U);
+  EXPECT_EQ(migrations.up().size(), 3U);
   EXPECT_THAT(query_text(options, columns_sql), HasSubstr(R"text(
 soundhash_job_leases.job_id integer NOT NULL
 soundhash_job_leases.token bigint NOT NULL
@@ -240,7 +240,7 @@ soundhash_job_leases.expires_at timestamp without time zone NOT NULL
   down_options to_alembics;
   to_alembics.to = 4;
   to_alembics.accept_data_loss = true;
-  EXPECT_EQ(migrations.down(to_alembics).size(), 2U);
+  EXPECT_EQ(migrations.down(to_alembics).size(), 3U);
   EXPECT_EQ(describe(), before);
 }
 

@@ -1,7 +1,9 @@
 #include <array>
 #include <chrono>
+#include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -9,13 +11,17 @@
 
 #include <soundhash/db.hpp>
 
+#include "support/caught.hpp"
+#include "support/sql.hpp"
 #include "support/test_database.hpp"
 
 namespace soundhash::db {
 namespace {
 
 using std::chrono::sys_days;
+using test::caught;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 constexpr query add_tenant{"test.add_tenant",
@@ -34,6 +40,25 @@ std::vector<std::string> ids_of(const std::vector<video>& videos) {
   std::vector<std::string> ids;
   for (const auto& v : videos) ids.push_back(v.video_id);
   return ids;
+}
+
+const std::string& id_of(const video& row) {
+  return row.video_id;
+}
+const std::string& id_of(const video_with_channel& row) {
+  return row.video.video_id;
+}
+
+/// The ids on all pages.
+template <class Next>
+std::vector<std::string> walk(Next next_page) {
+  std::vector<std::string> seen;
+  for (std::optional<cursor> at{std::in_place}; at && seen.size() < 100;) {
+    const auto rows = next_page(*at);
+    for (const auto& each : rows) seen.push_back(id_of(each));
+    at = rows.next;
+  }
+  return seen;
 }
 
 class video_repository_test : public ::testing::Test {
@@ -158,7 +183,10 @@ TEST_F(video_repository_test, unprocessed_gives_the_oldest_and_null_only_when_as
 TEST_F(video_repository_test, limits_are_1_to_10000) {
   EXPECT_THROW((void)db_.videos().unprocessed(0), invalid_argument);
   EXPECT_THROW((void)db_.videos().by_channel(1, 10'001), invalid_argument);
-  EXPECT_THROW((void)db_.videos().page(0, -1), invalid_argument);
+  EXPECT_THROW((void)db_.videos().page({}, -1), invalid_argument);
+  EXPECT_THROW((void)db_.videos().page_with_channel({}, 0), invalid_argument);
+  EXPECT_THROW((void)db_.videos().unprocessed_page({}, 0), invalid_argument);
+  EXPECT_THROW((void)db_.videos().unprocessed_page_with_channel({}, 0), invalid_argument);
 }
 
 TEST_F(video_repository_test, by_channel_pages_from_the_undated_to_the_oldest) {
@@ -172,28 +200,76 @@ TEST_F(video_repository_test, by_channel_pages_from_the_undated_to_the_oldest) {
   const auto other = db_.channels().create({.channel_id = "UC2"});
   db_.videos().create({.video_id = "foreign", .channel_id = other.id});
 
-  std::vector<std::string> seen;
-  std::optional<upload_position> after;
-  for (;;) {
-    const auto page = db_.videos().by_channel(channel_.id, 1, after);
-    if (page.empty()) break;
-    seen.push_back(page.back().video_id);
-    after = upload_position{page.back().upload_date, page.back().id};
-  }
+  const auto seen =
+      walk([&](const cursor& at) { return db_.videos().by_channel(channel_.id, 1, at); });
   const auto expected =
       ElementsAre("undated2", "undated1", "new", "same3", "same2", "same1", "old");
   EXPECT_THAT(seen, expected);
-  EXPECT_THAT(ids_of(db_.videos().by_channel(channel_.id)), expected);
+  const auto whole = db_.videos().by_channel(channel_.id);
+  EXPECT_THAT(ids_of(whole), expected);
+  EXPECT_FALSE(whole.next) << "it was not full";
+}
+
+TEST_F(video_repository_test, unprocessed_pages_go_from_the_oldest_to_the_undated) {
+  for (const char* id :
+       {"late", "same1", "same2", "early", "undated1", "undated2", "null", "done"}) {
+    add(id);
+  }
+  test::execute(db_.options(),
+                "UPDATE videos SET created_at = NULL WHERE video_id LIKE 'undated%';"
+                "UPDATE videos SET created_at = '2024-01-01' WHERE video_id = 'early';"
+                "UPDATE videos SET created_at = '2024-02-02' WHERE video_id LIKE 'same%';"
+                "UPDATE videos SET created_at = '2024-01-15', processed = NULL "
+                "WHERE video_id = 'null';"
+                "UPDATE videos SET processed = true WHERE video_id = 'done'");
+  for (const int limit : {1, 2, 3, 100}) {
+    SCOPED_TRACE(limit);
+    EXPECT_THAT(walk([&](const cursor& at) { return db_.videos().unprocessed_page(at, limit); }),
+                ElementsAre("early", "same1", "same2", "late", "undated1", "undated2"));
+    EXPECT_THAT(walk([&](const cursor& at) {
+                  return db_.videos().unprocessed_page(at, limit, null_processed::include);
+                }),
+                ElementsAre("early", "null", "same1", "same2", "late", "undated1", "undated2"));
+    EXPECT_THAT(walk([&](const cursor& at) {
+                  return db_.videos().unprocessed_page_with_channel(at, limit);
+                }),
+                ElementsAre("early", "same1", "same2", "late", "undated1", "undated2"));
+  }
+}
+
+TEST_F(video_repository_test, a_cursor_belongs_to_its_list_and_arguments) {
+  add("a", day(1));
+  const auto other = db_.channels().create({.channel_id = "UC2"});
+  const auto by_id = *db_.videos().page({}, 1).next;
+  const auto of_channel = *db_.videos().by_channel(channel_.id, 1).next;
+  EXPECT_NO_THROW((void)db_.videos().page(cursor{by_id.text()}, 1)) << "also from its text";
+  const auto refused = [&](const cursor& at) {
+    const auto e = caught<invalid_argument>([&] { (void)db_.videos().page(at, 1); });
+    EXPECT_EQ(e.argument(), "after");
+    return std::string{e.what()};
+  };
+  EXPECT_THAT(refused(of_channel), HasSubstr("another list"));
+  EXPECT_THROW((void)db_.videos().by_channel(other.id, 1, of_channel), invalid_argument);
+  EXPECT_THROW((void)db_.videos().page_with_channel(by_id, 1), invalid_argument);
+  EXPECT_THAT(refused(cursor{"no cursor"}), HasSubstr("no cursor"));
+}
+
+TEST_F(video_repository_test, a_page_goes_on_behind_a_row_that_is_gone) {
+  for (const char* id : {"a", "b", "c"}) add(id);
+  const auto first = db_.videos().page({}, 2);
+  test::execute(db_.options(), "DELETE FROM videos WHERE video_id = 'b'");
+  EXPECT_THAT(ids_of(db_.videos().page(*first.next, 2)), ElementsAre("c"));
 }
 
 TEST_F(video_repository_test, page_walks_all_by_id) {
   for (const char* id : {"a", "b", "c"}) add(id);
-  const auto first = db_.videos().page(0, 2);
+  const auto first = db_.videos().page({}, 2);
   EXPECT_THAT(ids_of(first), ElementsAre("a", "b"));
-  EXPECT_THAT(ids_of(db_.videos().page(first.back().id, 2)), ElementsAre("c"));
-  const auto with_channel = db_.videos().page_with_channel(first.back().id);
-  ASSERT_EQ(with_channel.size(), 1U);
-  EXPECT_EQ(with_channel[0].video.video_id, "c");
+  EXPECT_THAT(ids_of(db_.videos().page(*first.next, 2)), ElementsAre("c"));
+  const auto with_channel = db_.videos().page_with_channel({}, 2);
+  ASSERT_EQ(with_channel.size(), 2U);
+  EXPECT_EQ(with_channel[1].video.video_id, "b");
+  EXPECT_EQ(db_.videos().page_with_channel(*with_channel.next).at(0).video.video_id, "c");
   EXPECT_EQ(with_channel[0].channel.id, channel_.id);
 }
 
@@ -314,7 +390,7 @@ TEST_F(video_repository_test, ingest_from_eight_threads_makes_each_video_and_job
       threads.emplace_back([&] { db_.videos().ingest(channel_.id, videos); });
     }
   }
-  EXPECT_EQ(db_.videos().page(0, 1000).size(), 50U);
+  EXPECT_EQ(db_.videos().page({}, 1000).size(), 50U);
   EXPECT_EQ(db_.jobs().pending({}, 1000).size(), 50U);
 }
 

@@ -52,6 +52,54 @@ TEST_F(fake_executor_test, answers_with_the_rows_of_structs) {
   EXPECT_EQ(found[1].weight, std::nullopt);
 }
 
+TEST_F(fake_executor_test, streams_the_rows_of_its_script) {
+  fake.expect("tag.find", rows::of<tag>({{1, "live", 0.5},
+                                         {2, "a longer text than fits in place", std::nullopt}}));
+  std::vector<tag> found;
+  for (auto& each : fake.stream<tag>(find_tag, {"live"})) found.push_back(std::move(each));
+  ASSERT_EQ(found.size(), 2U);
+  EXPECT_EQ(found[0].weight, 0.5);
+  EXPECT_EQ(found[1].label, "a longer text than fits in place");
+  EXPECT_EQ(found[1].weight, std::nullopt);
+  fake.expect("tag.find");
+  for (const auto& each : fake.stream<tag>(find_tag, {"none"})) ADD_FAILURE() << each.id;
+  EXPECT_EQ(fake.calls().size(), 2U);
+}
+
+TEST_F(fake_executor_test, a_stream_says_which_row_cannot_be_read) {
+  fake.expect(
+      "tag.find",
+      rows{"id", "label", "weight"}.add(1, "live", 0.5).add(2, std::optional<std::string>{}, 0.5));
+  int read = 0;
+  EXPECT_THROW(
+      {
+        for (const auto& each : fake.stream<tag>(find_tag, {"live"})) read = each.id;
+      },
+      decode_error);
+  EXPECT_EQ(read, 1);
+}
+
+TEST_F(fake_executor_test, only_what_is_declared_read_only_can_be_streamed) {
+  EXPECT_THROW((void)fake.stream<tag>(rename_tag, {7, "new"}), invalid_argument);
+  EXPECT_TRUE(fake.calls().empty());
+}
+
+TEST_F(fake_executor_test, runs_a_pipeline_step_by_step) {
+  fake.expect("tag.count", rows{"count"}.add(std::int64_t{7}));
+  fake.expect("tag.rename", rows{}.affected(3));
+  fake.expect_error("tag.find", cardinality_error{"tag.find", 2});
+  pipeline batch;
+  const auto count = batch.one<std::int64_t>(count_tags);
+  const auto found = batch.maybe<tag>(find_tag, {"live"});
+  const auto renamed = batch.execute(rename_tag, {7, "new"});
+  fake.execute(batch);
+  EXPECT_EQ(count.get(), 7);
+  EXPECT_FALSE(found.ok());
+  EXPECT_THROW((void)found.get(), cardinality_error);
+  EXPECT_EQ(renamed.get(), 3U);
+  EXPECT_EQ(fake.calls().at(2).parameters.at(1), "new");
+}
+
 TEST_F(fake_executor_test, answers_with_rows_written_by_column) {
   fake.expect("tag.find", rows{"label", "weight", "id"}.add("live", std::optional<double>{}, 7));
   const auto found = fake.maybe<tag>(find_tag, {"live"});

@@ -91,6 +91,13 @@ class gated_connection : public fake_connection {
   throw connection_error{"cannot reach the fake server", {.code = code}};
 }
 
+/// Connections that are too old long before the pool's own thread looks for such.
+pool_options short_lived(std::size_t size) {
+  auto options = small(size);
+  options.recycle = 10ms;
+  return options;
+}
+
 class pool_races : public ::testing::Test {
  protected:
   template <class Pool>
@@ -152,9 +159,9 @@ TEST_F(pool_races, a_ping_that_fails_after_the_end_leaves_nothing_behind) {
 
 TEST_F(pool_races, a_caller_that_took_an_expired_one_before_the_end_leaves_nothing_behind) {
   gate taken;
-  auto pool = make<scripted_pool>(small(1));
+  auto pool = make<scripted_pool>(short_lived(1));
   (void)pool->acquire();
-  fake_clock::advance(2h);
+  fake_clock::advance(900ms);
   auto caller = std::async(std::launch::async, [&] {
     scripted_threads::after_taking([&] { taken.pass(); });
     return outcome_of(*pool);
@@ -204,7 +211,7 @@ TEST_F(pool_races, another_callers_beginning_lease_is_not_taken_for_ones_own) {
 TEST_F(pool_races, a_connection_that_waited_for_its_end_is_checked_before_it_serves_again) {
   gate connecting;
   gate taken;
-  auto pool = make<scripted_pool>(small(2));
+  auto pool = make<scripted_pool>(short_lived(2));
   {
     const auto first = pool->acquire();
     const auto second = pool->acquire();
@@ -212,12 +219,13 @@ TEST_F(pool_races, a_connection_that_waited_for_its_end_is_checked_before_it_ser
   server_.on_connect([&] { connecting.pass(); });
   server_.answers = false;
   server_.quiet = false;
-  fake_clock::advance(2h);
+  fake_clock::advance(900ms);
   auto slow = std::async(std::launch::async, [&] {
     scripted_threads::after_taking([&] { taken.pass(); });
     return outcome_of(*pool, deadline::in(1s));
   });
   taken.await_arrivals(1);
+  fake_clock::advance(2h);
   pool->run_due();  // recycles the other, so that this one must wait
   auto waiting =
       std::async(std::launch::async, [&] { return outcome_of(*pool, deadline::in(2s)); });

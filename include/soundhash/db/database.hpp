@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <source_location>
+#include <span>
 #include <utility>
 
 #include <soundhash/db/cache/cache.hpp>
@@ -135,6 +136,10 @@ class SOUNDHASH_DB_EXPORT database final : public executor {
   void run(const query& statement, const params& values, const call_options& options,
            function_ref<void(const result&)> consume) override;
   void run_atomically(const call_options& options, function_ref<void(executor&)> body) override;
+  std::unique_ptr<row_source> open_stream(const query& statement, const params& values,
+                                          const call_options& options) override;
+  void run_pipeline(std::span<const std::shared_ptr<pipeline_step>> steps,
+                    const call_options& options) override;
   void run_cached(const query& statement, const params& values, const call_options& options,
                   const cached& how, read_sink& into) override;
   void run_changing(std::string_view table, const call_options& options,

@@ -40,7 +40,8 @@ SOUNDHASH_DB_EXPORT std::string sql_type_name(std::uint32_t type);
 /// static bool accepts(std::uint32_t type);             // result columns it can be read from
 /// static void append_text(std::string&, const T&);     // when text_parameter
 /// static void append_binary(std::string&, const T&);   // when element_oid or not text_parameter
-/// static bool decode(std::string_view data, std::uint32_t type, T& out);   // false: malformed
+/// static bool decode(std::string_view data, std::uint32_t type, T& out);   // false: malformed;
+///                                        // `out` may hold a value of another row
 /// ```
 template <class T>
 struct codec;

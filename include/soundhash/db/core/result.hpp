@@ -89,6 +89,12 @@ class SOUNDHASH_DB_EXPORT result {
          std::vector<detail::cell> cells, std::uint64_t affected, storage keep);
   /// No rows.
   result();
+  /// Puts so many other rows under the same columns, for who reads row by row: the cells to fill.
+  /// Views into the old rows end.
+  std::span<detail::cell> refill(std::size_t rows) {
+    cells_.resize(rows * columns_.size());
+    return cells_;
+  }
   result(result&&) noexcept;
   result& operator=(result&&) noexcept;
   ~result();
@@ -128,23 +134,24 @@ field_view row_view::operator[](std::size_t column) const noexcept {
 
 namespace detail {
 
-/// Reads a cell whose column type was already accepted.
+/// Reads a cell whose column type was already accepted. What `value` has allocated is used again.
 template <class T>
-T decode_cell(const field_view& field, std::string_view query_name) {
+void decode_cell(const field_view& field, std::string_view query_name, T& value) {
   if constexpr (is_optional<T>) {
-    if (field.is_null()) return std::nullopt;
-    return decode_cell<typename T::value_type>(field, query_name);
+    if (field.is_null()) {
+      value.reset();
+    } else {
+      decode_cell(field, query_name, value ? *value : value.emplace());
+    }
   } else {
     if (field.is_null()) {
       throw_decode_error(query_name, field.column(), codec<T>::name,
                          "the value is NULL; read it into std::optional");
     }
-    T value{};
     if (!codec<T>::decode(field.bytes(), field.column().type, value)) {
       throw_decode_error(query_name, field.column(), codec<T>::name,
                          "the value cannot be represented");
     }
-    return value;
   }
 }
 
@@ -172,7 +179,9 @@ void require_accepted(const column_info& column, std::string_view query_name) {
 template <class T>
 T field_view::as() const {
   detail::require_accepted<T>(*column_, query_name_);
-  return detail::decode_cell<T>(*this, query_name_);
+  T value{};
+  detail::decode_cell(*this, query_name_, value);
+  return value;
 }
 
 }  // namespace soundhash::db

@@ -92,9 +92,13 @@ class row_reader {
   /// Precondition: `row < rows.size()`. Throws: decode_error for a NULL or malformed cell.
   [[nodiscard]] T operator()(std::size_t row) const {
     T value{};
-    std::size_t next = 0;
-    read((*rows_)[row], next, value);
+    read(row, value);
     return value;
+  }
+  /// The same into a row that is there already, whose memory is used again.
+  void read(std::size_t row, T& value) const {
+    std::size_t next = 0;
+    read_columns((*rows_)[row], next, value);
   }
 
  private:
@@ -117,12 +121,12 @@ class row_reader {
   }
 
   template <class V>
-  void read(const row_view& row, std::size_t& next, V& value) const {
+  void read_columns(const row_view& row, std::size_t& next, V& value) const {
     if constexpr (mapped_row<V>) {
-      std::apply([&](const auto&... c) { (read(row, next, value.*(c.member)), ...); },
+      std::apply([&](const auto&... c) { (read_columns(row, next, value.*(c.member)), ...); },
                  row_traits<V>::columns);
     } else {
-      value = detail::decode_cell<V>(row[index_[next++]], rows_->query_name());
+      detail::decode_cell(row[index_[next++]], rows_->query_name(), value);
     }
   }
 

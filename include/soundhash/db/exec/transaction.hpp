@@ -88,6 +88,8 @@ class SOUNDHASH_DB_EXPORT transaction final : public executor {
  private:
   void run(const query& statement, const params& values, const call_options& options,
            function_ref<void(const result&)> consume) override;
+  std::unique_ptr<row_source> open_stream(const query& statement, const params& values,
+                                          const call_options& options) override;
   void run_atomically(const call_options& options, function_ref<void(executor&)> body) override;
   void run_changing(std::string_view table, const call_options& options,
                     function_ref<void(executor&, tag_set&)> body) override;

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include <soundhash/db/core/page.hpp>
 #include <soundhash/db/exec/executor.hpp>
 #include <soundhash/db/export.hpp>
 #include <soundhash/db/model/channel.hpp>
@@ -14,7 +15,8 @@ namespace soundhash::db {
 /// Reads and writes `channels`.
 /// Thread safety and lifetime: those of the executor it is made from, which must outlive it.
 /// Throws, from every method: as executor; invalid_argument before anything is sent when a text is
-/// too long, not UTF-8 or has a NUL byte, and when a limit is not 1 to 10000.
+/// too long, not UTF-8 or has a NUL byte, a limit is not 1 to 10000, or a cursor is not of the
+/// list.
 class SOUNDHASH_DB_EXPORT channel_repository {
  public:
   explicit channel_repository(executor& on) noexcept : on_{&on} {}
@@ -42,9 +44,14 @@ class SOUNDHASH_DB_EXPORT channel_repository {
   /// Active channels, those never processed first, then the longest ago.
   [[nodiscard]] std::vector<channel> active(int limit = 100, const call_options& options = {});
 
-  /// The next channels by id after `after_id`; 0 begins.
-  [[nodiscard]] std::vector<channel> page(std::int32_t after_id = 0, int limit = 100,
-                                          const call_options& options = {});
+  /// The same in pages; those that were never processed come by id. For walks that do not process
+  /// what they see: that would move it behind the cursor.
+  [[nodiscard]] db::page<channel> active_page(const cursor& after = {}, int limit = 100,
+                                              const call_options& options = {});
+
+  /// All channels by id.
+  [[nodiscard]] db::page<channel> page(const cursor& after = {}, int limit = 100,
+                                       const call_options& options = {});
 
  private:
   executor* on_;

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include <soundhash/db/core/page.hpp>
 #include <soundhash/db/exec/executor.hpp>
 #include <soundhash/db/export.hpp>
 #include <soundhash/db/model/fingerprint.hpp>
@@ -32,8 +33,8 @@ struct match_options {
 /// only by the methods named `…_with_data`.
 /// Thread safety and lifetime: those of the executor it is made from, which must outlive it.
 /// Throws, from every method: as executor; invalid_argument before anything is sent when a text is
-/// too long, not UTF-8 or has a NUL byte, a number is not finite or out of its range, or a limit is
-/// not 1 to 10000; in a batch it carries the row.
+/// too long, not UTF-8 or has a NUL byte, a number is not finite or out of its range, a limit is
+/// not 1 to 10000, or a cursor is not of the list; in a batch it carries the row.
 class SOUNDHASH_DB_EXPORT fingerprint_repository {
  public:
   explicit fingerprint_repository(executor& on) noexcept : on_{&on} {}
@@ -54,10 +55,12 @@ class SOUNDHASH_DB_EXPORT fingerprint_repository {
   [[nodiscard]] std::optional<fingerprint_with_data> find_with_data(
       std::int32_t id, const call_options& options = {});
   /// Fingerprints with this hash, by video and start_time.
-  [[nodiscard]] std::vector<fingerprint> find_by_hash(std::string_view hash, int limit = 1000,
-                                                      const call_options& options = {});
-  [[nodiscard]] std::vector<fingerprint_with_data> find_by_hash_with_data(
-      std::string_view hash, int limit = 1000, const call_options& options = {});
+  [[nodiscard]] db::page<fingerprint> find_by_hash(std::string_view hash, int limit = 1000,
+                                                   const cursor& after = {},
+                                                   const call_options& options = {});
+  [[nodiscard]] db::page<fingerprint_with_data> find_by_hash_with_data(
+      std::string_view hash, int limit = 1000, const cursor& after = {},
+      const call_options& options = {});
   /// Fingerprints with any of these hashes, in no order; given twice, a hash counts once. At most
   /// `max_per_hash` of each, 1 to 10000. One statement for up to 1000 hashes; several statements do
   /// not share a snapshot outside a transaction.
@@ -70,6 +73,15 @@ class SOUNDHASH_DB_EXPORT fingerprint_repository {
   [[nodiscard]] std::vector<fingerprint> by_video(
       std::int32_t video_id, double from = 0, double to = std::numeric_limits<double>::infinity(),
       const call_options& options = {});
+  /// The same in pages.
+  [[nodiscard]] db::page<fingerprint> by_video_page(
+      std::int32_t video_id, const cursor& after = {}, int limit = 1000, double from = 0,
+      double to = std::numeric_limits<double>::infinity(), const call_options& options = {});
+
+  /// All fingerprints by id.
+  [[nodiscard]] db::page<fingerprint> page(const cursor& after = {}, int limit = 1000,
+                                           const call_options& options = {});
+
   /// Hashes and start times of a video, by start_time.
   [[nodiscard]] std::vector<hash_at> hashes_of_video(std::int32_t video_id,
                                                      const call_options& options = {});

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include <soundhash/db/core/page.hpp>
 #include <soundhash/db/exec/executor.hpp>
 #include <soundhash/db/export.hpp>
 #include <soundhash/db/model/job.hpp>
@@ -79,6 +80,10 @@ class SOUNDHASH_DB_EXPORT job_repository {
   /// Failed jobs of a type, the newest first.
   [[nodiscard]] std::vector<job> failed(std::string_view job_type, int limit = 100,
                                         const call_options& options = {});
+
+  /// All jobs by id. The lists above are for work to do, and end with their limit.
+  [[nodiscard]] db::page<job> page(const cursor& after = {}, int limit = 100,
+                                   const call_options& options = {});
 
   /// Takes up to `n` pending jobs of these types for the caller alone, the oldest first, and sets
   /// them running with started_at now and progress 0. Jobs that another caller is just claiming,

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include <soundhash/db/core/page.hpp>
 #include <soundhash/db/exec/executor.hpp>
 #include <soundhash/db/export.hpp>
 #include <soundhash/db/model/video.hpp>
@@ -21,16 +22,11 @@ enum class null_processed : std::uint8_t {
   include,  ///< `processed IS NOT TRUE`, which that index cannot serve
 };
 
-/// Place of a video in a channel's list: the last one of a page gives the place to go on from.
-struct upload_position {
-  std::optional<timestamp> upload_date;
-  std::int32_t id = 0;  ///< videos.id
-};
-
 /// Reads and writes `videos`.
 /// Thread safety and lifetime: those of the executor it is made from, which must outlive it.
 /// Throws, from every method: as executor; invalid_argument before anything is sent when a text is
-/// too long, not UTF-8 or has a NUL byte, a number is not finite, or a limit is not 1 to 10000.
+/// too long, not UTF-8 or has a NUL byte, a number is not finite, a limit is not 1 to 10000, or a
+/// cursor is not of the list.
 class SOUNDHASH_DB_EXPORT video_repository {
  public:
   explicit video_repository(executor& on) noexcept : on_{&on} {}
@@ -60,19 +56,26 @@ class SOUNDHASH_DB_EXPORT video_repository {
   [[nodiscard]] std::vector<video_with_channel> unprocessed_with_channel(
       int limit = 100, const call_options& options = {});
 
-  /// Videos of a channel: those without an upload date, then the newest first. `after` is the
-  /// position of the last video of the page before.
-  [[nodiscard]] std::vector<video> by_channel(std::int32_t channel_id, int limit = 100,
-                                              const std::optional<upload_position>& after = {},
-                                              const call_options& options = {});
+  /// The same lists in pages. Videos of one created_at come by id, those without one last. For
+  /// walks that do not process what they see.
+  [[nodiscard]] db::page<video> unprocessed_page(const cursor& after = {}, int limit = 100,
+                                                 null_processed nulls = null_processed::exclude,
+                                                 const call_options& options = {});
+  [[nodiscard]] db::page<video_with_channel> unprocessed_page_with_channel(
+      const cursor& after = {}, int limit = 100, const call_options& options = {});
 
-  /// The next videos by id after `after_id`; 0 begins.
-  [[nodiscard]] std::vector<video> page(std::int32_t after_id = 0, int limit = 100,
-                                        const call_options& options = {});
+  /// Videos of a channel: those without an upload date, then the newest first.
+  [[nodiscard]] db::page<video> by_channel(std::int32_t channel_id, int limit = 100,
+                                           const cursor& after = {},
+                                           const call_options& options = {});
+
+  /// All videos by id.
+  [[nodiscard]] db::page<video> page(const cursor& after = {}, int limit = 100,
+                                     const call_options& options = {});
   /// The same with their channels, in one query.
-  [[nodiscard]] std::vector<video_with_channel> page_with_channel(std::int32_t after_id = 0,
-                                                                  int limit = 100,
-                                                                  const call_options& options = {});
+  [[nodiscard]] db::page<video_with_channel> page_with_channel(const cursor& after = {},
+                                                               int limit = 100,
+                                                               const call_options& options = {});
 
   /// Sets processing_started to now. False when there is no such video.
   bool mark_processing_started(std::int32_t id, const call_options& options = {});
