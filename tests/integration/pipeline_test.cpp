@@ -32,7 +32,6 @@ constexpr query quotient{"test.quotient", "SELECT 100 / $1::int4", access::read_
 constexpr query series{"test.series", "SELECT generate_series(1, $1)", access::read_only};
 constexpr query absent{"test.absent", "SELECT 1 WHERE false", access::read_only};
 constexpr query insert{"test.insert", "INSERT INTO notes VALUES ($1)"};
-constexpr query all_notes{"test.notes", "SELECT body FROM notes ORDER BY body", access::read_only};
 constexpr query no_table{"test.no_table", "SELECT * FROM nowhere", access::read_only};
 constexpr query sleep{"test.sleep", "SELECT 1 FROM pg_sleep($1)", access::read_only};
 constexpr query slow_insert{"test.slow_insert", "INSERT INTO notes SELECT $1 FROM pg_sleep(60)"};
