@@ -49,12 +49,8 @@ void set_level(const std::string& name) {
 int bench_queries(const query_options& options) {
   set_level(options.log_level);
   const auto settings = sdb::database_options::from_env();
-  auto loading = settings;
-  loading.slow_query = std::chrono::hours{1};  // loading is slow, and says so itself
-  auto loader = sdb::database::open(loading);
-  load(loader, options.size);
-
   auto db = sdb::database::open(settings);
+  load(db, options.size);
   const auto keys = choose_keys(db);
   db.metrics().reset();
 
