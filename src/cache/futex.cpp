@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <chrono>
+#include <limits>
 
 #include <linux/futex.h>
 #include <sys/syscall.h>
@@ -10,7 +11,7 @@
 namespace soundhash::db {
 
 bool futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t expected,
-                deadline until) noexcept {
+                std::uint32_t signals, deadline until) noexcept {
   static_assert(sizeof word == sizeof expected && std::atomic<std::uint32_t>::is_always_lock_free);
   using std::chrono::nanoseconds;
   using std::chrono::seconds;
@@ -19,14 +20,14 @@ bool futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t expected,
   timespec limit{};
   limit.tv_sec = static_cast<time_t>(std::chrono::duration_cast<seconds>(at).count());
   limit.tv_nsec = static_cast<long>((at % seconds{1}).count());
-  const auto status =
-      ::syscall(SYS_futex, &word, FUTEX_WAIT_BITSET_PRIVATE, expected,
-                until.is_never() ? nullptr : &limit, nullptr, FUTEX_BITSET_MATCH_ANY);
+  const auto status = ::syscall(SYS_futex, &word, FUTEX_WAIT_BITSET_PRIVATE, expected,
+                                until.is_never() ? nullptr : &limit, nullptr, signals);
   return status == 0 || errno != ETIMEDOUT;
 }
 
-void futex_wake_one(const std::atomic<std::uint32_t>* word) noexcept {
-  ::syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+void futex_wake(const std::atomic<std::uint32_t>& word, std::uint32_t signals) noexcept {
+  constexpr int all = std::numeric_limits<int>::max();
+  ::syscall(SYS_futex, &word, FUTEX_WAKE_BITSET_PRIVATE, all, nullptr, nullptr, signals);
 }
 
 }  // namespace soundhash::db

@@ -8,11 +8,11 @@
 namespace soundhash::db {
 
 /// Sleeps while `word` holds `expected`; std::atomic::wait knows no deadline. May return early.
-/// False when `until` has passed.
+/// False when `until` has passed. `signals`: the bits by which it can be woken; not 0.
 bool futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t expected,
-                deadline until) noexcept;
+                std::uint32_t signals, deadline until) noexcept;
 
-/// Wakes one sleeper. The word may be gone already.
-void futex_wake_one(const std::atomic<std::uint32_t>* word) noexcept;
+/// Wakes all who wait for one of these signals, in one system call.
+void futex_wake(const std::atomic<std::uint32_t>& word, std::uint32_t signals) noexcept;
 
 }  // namespace soundhash::db

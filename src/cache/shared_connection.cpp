@@ -29,25 +29,26 @@ class presence {
 
 /// The commands of one call, on their way. Kept alive by the connection after its caller has left.
 struct shared_connection::batch {
-  enum state : std::uint32_t { waiting, asleep, leading, answered, failed };
+  enum class state : std::uint8_t { waiting, asleep, leading, answered, failed };
 
-  batch(std::size_t wanted, deadline leaves_at, deadline silence_ends)
-      : expected{wanted}, until{leaves_at}, budget{silence_ends} {
+  batch(std::size_t wanted, std::uint32_t its_signal, deadline leaves_at, deadline silence_ends)
+      : expected{wanted}, signal{its_signal}, until{leaves_at}, budget{silence_ends} {
     answers.reserve(wanted);
   }
 
   [[nodiscard]] bool complete() const noexcept { return answers.size() == expected; }
 
-  /// Tells the caller; true when it must be woken too.
-  bool tell(state news) noexcept {
-    return word.exchange(news, std::memory_order_acq_rel) == state::asleep;
+  /// Tells the caller; returns the signal that wakes it, or 0 when it is awake.
+  std::uint32_t tell(state news) noexcept {
+    return word.exchange(news, std::memory_order_acq_rel) == state::asleep ? signal : 0U;
   }
 
   const std::size_t expected;
+  const std::uint32_t signal;  // one bit, which others may have too
   const deadline until;        // its caller leaves
   const deadline budget;       // the server was silent for too long
   std::vector<reply> answers;  // the leader's, until the caller is told
-  std::atomic<std::uint32_t> word = waiting;
+  std::atomic<state> word = state::waiting;
   bool abandoned = false;  // under the mutex
 };
 
@@ -69,7 +70,8 @@ shared_connection::outcome shared_connection::call(std::span<const command> comm
                                                    std::vector<reply>& answers) {
   const presence here{callers_};
   const deadline budget{now + budget_};
-  const auto own = std::make_shared<batch>(commands.size(), std::min(until, budget), budget);
+  const auto own =
+      std::make_shared<batch>(commands.size(), next_signal(), std::min(until, budget), budget);
   lock_type lock{mutex_};
   if (!failure_.empty()) return outcome::failed;
   enqueue(commands, own);
@@ -83,6 +85,10 @@ shared_connection::outcome shared_connection::call(std::span<const command> comm
   }
   if (ended == outcome::answered) answers = std::move(own->answers);
   return ended;
+}
+
+std::uint32_t shared_connection::next_signal() noexcept {
+  return 1U << (signals_.fetch_add(1, std::memory_order_relaxed) % 32U);
 }
 
 /// All or nothing, also when memory runs out.
@@ -100,18 +106,16 @@ void shared_connection::enqueue(std::span<const command> commands, const batch_p
 
 shared_connection::outcome shared_connection::follow(batch& own) {
   for (;;) {
-    auto word = own.word.load(std::memory_order_acquire);
-    if (word == batch::waiting &&
-        own.word.compare_exchange_strong(word, batch::asleep, std::memory_order_acq_rel)) {
-      word = batch::asleep;
-    }
-    if (word == batch::answered) return outcome::answered;
-    if (word == batch::failed) return outcome::failed;
-    if (word == batch::leading) {
+    const auto seen = told_.load(std::memory_order_acquire);
+    auto word = batch::state::waiting;
+    own.word.compare_exchange_strong(word, batch::state::asleep, std::memory_order_acq_rel);
+    if (word == batch::state::answered) return outcome::answered;
+    if (word == batch::state::failed) return outcome::failed;
+    if (word == batch::state::leading) {
       lock_type lock{mutex_};
       return lead(lock, own);
     }
-    if (!futex_wait(own.word, batch::asleep, own.until)) return leave(own);
+    if (!futex_wait(told_, seen, own.signal, own.until)) return leave(own);
   }
 }
 
@@ -119,11 +123,11 @@ shared_connection::outcome shared_connection::follow(batch& own) {
 shared_connection::outcome shared_connection::leave(batch& own) {
   lock_type lock{mutex_};
   switch (own.word.load(std::memory_order_acquire)) {
-    case batch::answered:
+    case batch::state::answered:
       return outcome::answered;
-    case batch::failed:
+    case batch::state::failed:
       return outcome::failed;
-    case batch::leading:
+    case batch::state::leading:
       return lead(lock, own);
     default:
       own.abandoned = true;
@@ -210,10 +214,16 @@ void shared_connection::deliver(reply answer) {
 }
 
 void shared_connection::wake_answered() noexcept {
-  for (const auto& each : answered_) {
-    if (each->tell(batch::answered)) futex_wake_one(&each->word);
-  }
+  std::uint32_t signals = 0;
+  for (const auto& each : answered_) signals |= each->tell(batch::state::answered);
   answered_.clear();
+  wake(signals);
+}
+
+void shared_connection::wake(std::uint32_t signals) noexcept {
+  if (signals == 0) return;
+  told_.fetch_add(1, std::memory_order_release);  // for those who are just falling asleep
+  futex_wake(told_, signals);
 }
 
 shared_connection::batch_ptr shared_connection::next_leader() {
@@ -229,9 +239,9 @@ shared_connection::batch_ptr shared_connection::next_leader() {
 void shared_connection::hand_over(lock_type& lock) noexcept {
   const auto next = next_leader();
   led_ = next != nullptr;
-  const bool wake = next && next->tell(batch::leading);
+  const auto signal = next ? next->tell(batch::state::leading) : 0U;
   lock.unlock();
-  if (wake) futex_wake_one(&next->word);
+  wake(signal);
 }
 
 /// Unlocks.
@@ -244,9 +254,9 @@ void shared_connection::fail(lock_type& lock, const char* why) {
   queued_.clear();
   const auto all = std::exchange(answered_, {});
   lock.unlock();
-  for (const auto& each : all) {
-    if (each->tell(batch::failed)) futex_wake_one(&each->word);
-  }
+  std::uint32_t signals = 0;
+  for (const auto& each : all) signals |= each->tell(batch::state::failed);
+  wake(signals);
 }
 
 }  // namespace soundhash::db::redis

@@ -55,6 +55,7 @@ class shared_connection {
   using batch_ptr = std::shared_ptr<batch>;
   using lock_type = std::unique_lock<std::mutex>;
 
+  [[nodiscard]] std::uint32_t next_signal() noexcept;
   void enqueue(std::span<const command> commands, const batch_ptr& own);
   outcome follow(batch& own);
   outcome leave(batch& own);
@@ -65,13 +66,16 @@ class shared_connection {
   void progress(const batch& own);
   void deliver(reply answer);
   void wake_answered() noexcept;
+  void wake(std::uint32_t signals) noexcept;
   batch_ptr next_leader();
   void hand_over(lock_type& lock) noexcept;
   void fail(lock_type& lock, const char* why);
 
   const std::chrono::nanoseconds budget_;
   std::atomic<unsigned> callers_ = 0;
-  mutable std::mutex mutex_;  // guards all down to the leader's
+  std::atomic<std::uint32_t> signals_ = 0;  // given to callers, in turn
+  std::atomic<std::uint32_t> told_ = 0;     // moves when sleepers are told; they wait for that
+  mutable std::mutex mutex_;                // guards all down to the leader's
   bool led_ = false;
   std::string unsent_;
   std::deque<batch_ptr> queued_;

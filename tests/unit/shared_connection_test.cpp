@@ -29,6 +29,9 @@ using namespace std::chrono_literals;
 using outcome = shared_connection::outcome;
 using ::testing::HasSubstr;
 
+/// Half of the budget after which one who was not told looks for itself.
+constexpr auto asleep = 5s;
+
 struct result {
   outcome ended{};
   std::vector<reply> answers{};
@@ -217,13 +220,36 @@ TEST_F(shared_connection_test, callers_with_short_deadlines_do_not_end_it) {
 
 TEST_F(shared_connection_test, the_end_of_the_link_is_told_to_all) {
   connect(10s);
-  auto first = call_aside("a");
-  EXPECT_EQ(heard(), "a");
-  auto second = call_aside("b");
+  std::vector<std::future<result>> all;
+  for (int i = 0; i < 5; ++i) all.push_back(call_aside(std::to_string(i)));
+  EXPECT_TRUE(test::eventually([&] { return connection_->callers() == 5; }));
   ::shutdown(server_->get(), SHUT_RDWR);
-  EXPECT_EQ(first.get().ended, outcome::failed);
-  EXPECT_EQ(second.get().ended, outcome::failed);
+  for (auto& each : all) {
+    const auto ended = each.get();
+    EXPECT_EQ(ended.ended, outcome::failed);
+    EXPECT_LT(ended.took, asleep);
+  }
   EXPECT_NE(connection_->failure(), "");
+}
+
+TEST_F(shared_connection_test, nobody_sleeps_through_its_answer) {
+  connect(10s);
+  constexpr int callers = 8;
+  constexpr int calls = 10000;
+  std::jthread server{[this] {
+    for (int i = 0; i < callers * calls; ++i) answer(heard());
+  }};
+  std::vector<std::jthread> threads;
+  for (int t = 0; t < callers; ++t) {
+    threads.emplace_back([this, t] {
+      for (int i = 0; i < calls; ++i) {
+        const auto text = std::to_string(t) + " " + std::to_string(i);
+        const auto ended = call(text);
+        expect_answer(ended, text);
+        EXPECT_LT(ended.took, asleep);
+      }
+    });
+  }
 }
 
 TEST_F(shared_connection_test, an_answer_too_many_ends_it) {
