@@ -154,6 +154,9 @@ cache_stack::cache_stack(const database_options& options) : impl_{std::make_shar
     state->start_feed();
     return true;
   };
+  hooks.on_change = [behind = through_.get()](bool available, std::string_view) {
+    if (available) behind->resume();
+  };
   auto client = std::make_shared<redis::client>(options.cache, std::move(hooks));
   impl_->client = client.get();
   through_->attach(std::move(client));

@@ -252,6 +252,14 @@ bool read_through::before_use(redis::caller& session, deadline until) {
          impl_->delivery_of_tags.resend(session, until);
 }
 
+void read_through::resume() noexcept {
+  try {
+    impl_->delivery_of_tags.resume();
+  } catch (...) {
+    // No memory now: the next use sends again.
+  }
+}
+
 void read_through::read(const query& statement, const params& values, const call_options& options,
                         const cached& how, read_sink& into, function_ref<loaded()> load) {
   const auto* const keys = impl_->server.keys();

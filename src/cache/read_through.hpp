@@ -73,6 +73,8 @@ class read_through final : public tag_listener {
   /// For every new connection, before any call may use it: drops what a restarted server may have
   /// revived and the tags that could not be delivered. False: do not use this connection.
   [[nodiscard]] bool before_use(redis::caller& session, deadline until);
+  /// After calls may use new connections: tells the server what was lost on the old ones meanwhile.
+  void resume() noexcept;
 
   /// Answers a read from the cache, or by `load`, which runs the statement on the database outside
   /// of any transaction. Pass options whose deadline is effective: it bounds the wait for another

@@ -76,15 +76,23 @@ bool tag_delivery::resend(redis::caller& over, deadline until) {
   return send(undelivered_.take_failed(undelivered_tags::most), &over, until);
 }
 
+void tag_delivery::resume() {
+  resumes_.fetch_add(1);
+  resend_all();
+}
+
 /// Until Redis acknowledges, this process does without the tags.
 bool tag_delivery::deliver(std::vector<tag_order> orders) {
   const auto count = orders.size();
+  const auto resumes = resumes_.load();
   const bool done = send(undelivered_.add(std::move(orders)), to_.available(), {});
   counters_.invalidations.count(done ? delivery::delivered : delivery::undelivered);
   if (done) {
     resend_when_due();
   } else {
     counters_.lost.fetch_add(count, std::memory_order_relaxed);
+    // They went down with a connection of before, perhaps after resume() had looked for them.
+    if (resumes_.load() != resumes) resend_all();
   }
   return done;
 }
@@ -110,6 +118,12 @@ bool tag_delivery::send(const undelivered_tags::parcel& orders, redis::caller* o
 bool tag_delivery::execute(std::span<const tag_order> orders, redis::caller* over, deadline until) {
   const auto* const keys = to_.keys();
   return over != nullptr && keys != nullptr && commands_.execute(orders, *keys, *over, until);
+}
+
+void tag_delivery::resend_all() {
+  if (auto* const over = to_.available()) {
+    (void)send(undelivered_.take_failed(undelivered_tags::most), over, {});
+  }
 }
 
 void tag_delivery::resend_when_due() {

@@ -23,7 +23,8 @@ namespace soundhash::db {
 /// Thread safety: safe for concurrent use.
 class tag_delivery {
  public:
-  /// Orders that failed are sent again after `pause`, by the next read or write.
+  /// Orders that failed are sent again when the server answers again, and after `pause` by the next
+  /// read or write.
   tag_delivery(const cache_server& to, cache_counters& counters,
                std::chrono::milliseconds doubt_ttl, std::chrono::milliseconds pause)
       : to_{to}, counters_{counters}, commands_{doubt_ttl}, pause_{pause} {}
@@ -45,6 +46,8 @@ class tag_delivery {
   [[nodiscard]] bool must_bypass(std::span<const std::string_view> tags);
   /// Sends all that failed over a new connection.
   [[nodiscard]] bool resend(redis::caller& over, deadline until);
+  /// The server has become available: sends what failed on connections of before since resend().
+  void resume();
   [[nodiscard]] std::size_t undelivered() const noexcept { return undelivered_.size(); }
 
  private:
@@ -53,6 +56,7 @@ class tag_delivery {
   bool deliver(std::vector<tag_order> orders);
   bool send(const undelivered_tags::parcel& orders, redis::caller* over, deadline until);
   bool execute(std::span<const tag_order> orders, redis::caller* over, deadline until);
+  void resend_all();
   void resend_when_due();
   void remember_mark(std::uint64_t change);
   [[nodiscard]] bool take_mark(std::uint64_t change);
@@ -63,6 +67,7 @@ class tag_delivery {
   undelivered_tags undelivered_;
   std::chrono::milliseconds pause_;
   std::atomic<clock::rep> next_resend_{0};
+  std::atomic<std::uint64_t> resumes_{0};
 
   std::mutex mutex_;
   std::unordered_set<std::uint64_t> marked_;  // changes that may have marked their tags

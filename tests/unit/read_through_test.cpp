@@ -1,5 +1,6 @@
 #include <atomic>
 #include <thread>
+#include <utility>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -421,6 +422,35 @@ TEST_F(read_through_test, what_was_not_delivered_goes_first_over_a_new_connectio
   EXPECT_EQ(other.read(1), 11) << "delivered before anybody used the connection";
   writer.link->up = true;
   EXPECT_EQ(writer.read(1), 11);
+}
+
+TEST_F(read_through_test, what_an_old_connection_lost_goes_out_when_the_server_is_back) {
+  process writer{redis, items};
+  process other{redis, items};
+  EXPECT_EQ(other.read(1), 10);
+  fake_redis session{redis};
+  EXPECT_TRUE(writer.through->before_use(session, {}));
+  writer.link->decide = [](const auto&) { return fate::lost_before; };
+  writer.write(1, 11);
+  writer.link->decide = [](const auto&) { return fate::answered; };
+  writer.through->resume();
+  EXPECT_EQ(writer.figure_of("soundhash_cache_undelivered_tags"), 0);
+  EXPECT_EQ(other.read(1), 11);
+}
+
+TEST_F(read_through_test, nor_is_anything_left_that_is_lost_only_after_the_server_was_back) {
+  process writer{redis, items};
+  process other{redis, items};
+  EXPECT_EQ(other.read(1), 10);
+  bool lost = false;
+  writer.link->decide = [&](const auto&) {
+    if (std::exchange(lost, true)) return fate::answered;
+    writer.through->resume();  // the other connection is there before the writer knows of its own
+    return fate::lost_before;
+  };
+  writer.write(1, 11);
+  EXPECT_EQ(writer.figure_of("soundhash_cache_undelivered_tags"), 0);
+  EXPECT_EQ(other.read(1), 11);
 }
 
 TEST_F(read_through_test, a_connection_that_does_not_take_what_was_not_delivered_is_not_used) {
