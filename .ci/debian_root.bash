@@ -87,7 +87,8 @@ pass_on() {
   done
 }
 
-test_in_debian13() {
+# Runs ./dev with these arguments there.
+dev_in_debian13() {
   [[ $EUID -eq 0 ]] || die "debootstrap and chroot need root: sudo ./dev matrix debian13"
   require_packages debootstrap git
   mkdir -p "$cache_dir"
@@ -98,7 +99,7 @@ test_in_debian13() {
   # No file of an installation has the name of this place, which the package tests search for.
   copy_checkout "$debian13_root/checkout"
   pass_on CI TERM http_proxy https_proxy no_proxy
-  say "in $debian13_root: ./dev test $*"
+  say "in $debian13_root: ./dev $*"
   in_namespaces "$BASH" .ci/in_root "$debian13_root" env -i HOME=/root PATH=/usr/sbin:/usr/bin \
-    JOBS="$jobs" "${passed_on[@]}" ./dev test "$@"
+    JOBS="$jobs" "${passed_on[@]}" ./dev "$@"
 }
