@@ -469,6 +469,7 @@ void cache_tags_test::run_uncached_reads() {
   static_cast<void>(prints.by_video(video_.id, 0, 1));
   static_cast<void>(prints.by_video_page(video_.id));
   static_cast<void>(prints.hashes_of_video(video_.id));
+  static_cast<void>(prints.hashes_of_video_page(video_.id));
   std::vector<query_hash> clip{{.hash = "h", .offset = 0}};
   static_cast<void>(prints.match(clip, {.min_votes = 1}));
   for (int i = 1; i <= 1000; ++i) clip.push_back({.hash = "h", .offset = 0.0 + i});

@@ -185,6 +185,7 @@ const std::vector<expectation> hot_queries{
     {"fingerprint.by_video_page", [](auto& db, auto& tx) { (void)db.fingerprints(tx).by_video_page(1); }, "7, 0, 'Infinity', 900, 70, 20", {"idx_fingerprints_video_time"}},
     {"fingerprint.by_video", [](auto& db, auto& tx) { (void)db.fingerprints(tx).by_video(1); }, "7, 900, 1800", {"idx_fingerprints_video_time"}},
     {"fingerprint.hashes_of_video", [](auto& db, auto& tx) { (void)db.fingerprints(tx).hashes_of_video(1); }, "7", of_video},
+    {"fingerprint.hashes_of_video_page", [](auto& db, auto& tx) { (void)db.fingerprints(tx).hashes_of_video_page(1); }, "7, 900, 70, 20", {"idx_fingerprints_video_time"}},
     {"fingerprint.match", [](auto& db, auto& tx) { (void)db.fingerprints(tx).match(clip_of_1); }, "clip_hashes(1000), clip_offsets(1000), 100, 0.0232, 3, 10", {"idx_fingerprints_hash_covering"}},
     {"fingerprint.match_votes", [](auto& db, auto& tx) { (void)db.fingerprints(tx).match(clip_of_1001); }, "clip_hashes(1000), clip_offsets(1000), 100, 0.0232", {"idx_fingerprints_hash_covering"}},
 
