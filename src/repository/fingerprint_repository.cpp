@@ -49,6 +49,12 @@ struct window_votes {
   double delta_sum = 0;
 };
 
+/// A hash of a video and the last of its sort keys.
+struct placed_hash {
+  hash_at hash;
+  std::int32_t id = 0;
+};
+
 }  // namespace
 
 template <>
@@ -57,6 +63,12 @@ struct row_traits<window_votes> {
       std::tuple{column{"video_id", &window_votes::video_id}, column{"bin", &window_votes::bin},
                  column{"votes", &window_votes::votes}, column{"hits", &window_votes::hits},
                  column{"delta_sum", &window_votes::delta_sum}};
+};
+
+template <>
+struct row_traits<placed_hash> {
+  static constexpr auto columns =
+      std::tuple{column{"", &placed_hash::hash}, column{"id", &placed_hash::id}};
 };
 
 namespace {
@@ -146,6 +158,12 @@ constexpr query select_hashes{"fingerprint.hashes_of_video",
                               "SELECT fingerprint_hash, start_time FROM audio_fingerprints "
                               "WHERE video_id = $1 ORDER BY start_time, id",
                               access::read_only};
+
+constexpr query select_hashes_page{
+    "fingerprint.hashes_of_video_page",
+    "SELECT fingerprint_hash, start_time, id FROM audio_fingerprints "
+    "WHERE video_id = $1 AND (start_time, id) > ($2, $3) ORDER BY start_time, id LIMIT $4",
+    access::read_only};
 
 constexpr query select_match{
     "fingerprint.match",
@@ -435,6 +453,22 @@ page<fingerprint> fingerprint_repository::page(const cursor& after, int limit,
 std::vector<hash_at> fingerprint_repository::hashes_of_video(std::int32_t video_id,
                                                              const call_options& options) {
   return on_->all<hash_at>(select_hashes, {video_id}, options);
+}
+
+page<hash_at> fingerprint_repository::hashes_of_video_page(std::int32_t video_id,
+                                                           const cursor& after, int limit,
+                                                           const call_options& options) {
+  limits::check_limit(limit);
+  const list_scope list{select_hashes_page.name(), video_id};
+  const auto [start_time, id] =
+      list.open<double, std::int32_t>(after).value_or(std::tuple{-infinity, 0});
+  auto rows = page_of(
+      on_->all<placed_hash>(select_hashes_page, {video_id, start_time, id, limit}, options), limit,
+      [&](const placed_hash& last) { return list.at(last.hash.start_time, last.id); });
+  db::page<hash_at> hashes;
+  for (auto& row : rows) hashes.push_back(std::move(row.hash));
+  hashes.next = std::move(rows.next);
+  return hashes;
 }
 
 std::vector<video_match> fingerprint_repository::match(std::span<const query_hash> clip,

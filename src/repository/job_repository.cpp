@@ -9,6 +9,8 @@
 #include "repository/job_columns.hpp"
 #include "repository/job_locks.hpp"
 #include "repository/list_cursor.hpp"
+#include "repository/newest_first.hpp"
+#include "repository/oldest_first.hpp"
 #include "repository/row_chunks.hpp"
 #include "repository/row_tags.hpp"
 
@@ -16,6 +18,7 @@
 #define INSERT                                                                       \
   "INSERT INTO processing_jobs (job_type, status, target_id, parameters, progress, " \
   "current_step, retry_count, max_retries, created_at) "
+#define SELECT_JOB "SELECT " COLUMNS("") " FROM processing_jobs "
 #define NOW SOUNDHASH_DB_UTC_NOW
 
 // Is the status of `p` in the list `$N`, where an empty list means any?
@@ -47,8 +50,7 @@ constexpr query insert_batch_if_absent{
     "AND p.job_type = n.job_type AND " STATUS_IN("$9") ") "
     "ORDER BY n.place RETURNING " COLUMNS("")};
 
-constexpr query select_by_id{
-    "job.find", "SELECT " COLUMNS("") " FROM processing_jobs WHERE id = $1", access::read_only};
+constexpr query select_by_id{"job.find", SELECT_JOB "WHERE id = $1", access::read_only};
 
 constexpr query select_exists{
     "job.exists",
@@ -63,34 +65,68 @@ constexpr query select_exist_batch{
     "AND p.job_type = $1 AND " STATUS_IN("$3") ")",
     access::read_only};
 
-constexpr query select_by_target{
-    "job.by_target",
-    "SELECT " COLUMNS("p.")
-    " FROM processing_jobs AS p WHERE p.target_id = $2 AND p.job_type = $1 "
-    "AND " STATUS_IN("$3") " ORDER BY p.created_at DESC, p.id DESC",
+#define OF_TARGET \
+  "SELECT " COLUMNS("p.") " FROM processing_jobs AS p WHERE p.target_id = $2 " \
+  "AND p.job_type = $1 AND " STATUS_IN("$3")
+
+constexpr query select_by_target{"job.by_target",
+                                 OF_TARGET " ORDER BY p.created_at DESC, p.id DESC LIMIT $4",
+                                 access::read_only};
+
+constexpr query select_by_target_after_date{
+    "job.by_target_after_date",
+    OF_TARGET " AND (p.created_at, p.id) < ($5, $6) ORDER BY p.created_at DESC, p.id DESC LIMIT $4",
     access::read_only};
+
+constexpr query select_by_target_after_undated{
+    "job.by_target_after_undated",
+    OF_TARGET
+    " AND (p.created_at IS NOT NULL OR p.id < $5) ORDER BY p.created_at DESC, p.id DESC LIMIT $4",
+    access::read_only};
+
+constexpr newest_first of_target{select_by_target, select_by_target_after_date,
+                                 select_by_target_after_undated};
+
+#define PENDING "status = 'pending'"
+#define PENDING_OF_TYPE(n) PENDING " AND job_type = " n
 
 constexpr query select_pending{"job.pending",
-                               "SELECT " COLUMNS("")
-                               " FROM processing_jobs WHERE status = 'pending' "
-                               "ORDER BY created_at, id LIMIT $1",
+                               SELECT_JOB "WHERE " PENDING " ORDER BY created_at, id LIMIT $1",
                                access::read_only};
 
-constexpr query select_pending_of_type{"job.pending_of_type",
-                                       "SELECT " COLUMNS("")
-                                       " FROM processing_jobs WHERE status = 'pending' "
-                                       "AND job_type = $2 ORDER BY created_at, id LIMIT $1",
-                                       access::read_only};
+constexpr query select_pending_after{"job.pending_after",
+                                     SOUNDHASH_DB_OLDEST_FIRST_PAGE(SELECT_JOB, "", PENDING),
+                                     access::read_only};
 
-constexpr query select_failed{"job.failed",
-                              "SELECT " COLUMNS("")
-                              " FROM processing_jobs WHERE status = 'failed' AND job_type = $1 "
-                              "ORDER BY created_at DESC, id DESC LIMIT $2",
+constexpr query select_pending_of_type{
+    "job.pending_of_type",
+    SELECT_JOB "WHERE " PENDING_OF_TYPE("$2") " ORDER BY created_at, id LIMIT $1",
+    access::read_only};
+
+constexpr query select_pending_of_type_after{
+    "job.pending_of_type_after",
+    SOUNDHASH_DB_OLDEST_FIRST_PAGE(SELECT_JOB, "", PENDING_OF_TYPE("$4")), access::read_only};
+
+#define FAILED SELECT_JOB "WHERE status = 'failed' AND job_type = $1 "
+
+constexpr query select_failed{"job.failed", FAILED "ORDER BY created_at DESC, id DESC LIMIT $2",
                               access::read_only};
 
-constexpr query select_page{
-    "job.page", "SELECT " COLUMNS("") " FROM processing_jobs WHERE id > $1 ORDER BY id LIMIT $2",
+constexpr query select_failed_after_date{
+    "job.failed_after_date",
+    FAILED "AND (created_at, id) < ($3, $4) ORDER BY created_at DESC, id DESC LIMIT $2",
     access::read_only};
+
+constexpr query select_failed_after_undated{
+    "job.failed_after_undated",
+    FAILED "AND (created_at IS NOT NULL OR id < $3) ORDER BY created_at DESC, id DESC LIMIT $2",
+    access::read_only};
+
+constexpr newest_first failed_of_type{select_failed, select_failed_after_date,
+                                      select_failed_after_undated};
+
+constexpr query select_page{"job.page", SELECT_JOB "WHERE id > $1 ORDER BY id LIMIT $2",
+                            access::read_only};
 
 constexpr query set_status{
     "job.update_status",
@@ -212,6 +248,11 @@ bool update_by_id(executor& on, const query& statement, std::int32_t id, const p
       options);
 }
 
+/// The cursor of a job in a list by created_at.
+auto place_in(const list_scope& list) {
+  return [&list](const job& last) { return list.at(last.created_at, last.id); };
+}
+
 }  // namespace
 
 job job_repository::create(const new_job& values, const call_options& options) {
@@ -292,25 +333,39 @@ std::set<std::string, std::less<>> job_repository::exist_batch(
   return found;
 }
 
-std::vector<job> job_repository::by_target(std::string_view job_type, std::string_view target_id,
-                                           const statuses& in, const call_options& options) {
+page<job> job_repository::by_target(std::string_view job_type, std::string_view target_id,
+                                    const statuses& in, int limit, const cursor& after,
+                                    const call_options& options) {
   check_target(job_type, target_id);
-  return on_->all<job>(select_by_target, {job_type, target_id, checked(in)}, options);
-}
-
-std::vector<job> job_repository::pending(std::optional<std::string_view> job_type, int limit,
-                                         const call_options& options) {
+  const auto status_in = checked(in);
   limits::check_limit(limit);
-  if (!job_type) return on_->all<job>(select_pending, {limit}, options);
-  limits::check(job_type_column, *job_type);
-  return on_->all<job>(select_pending_of_type, {limit, *job_type}, options);
+  const list_scope list{select_by_target.name(), job_type, target_id, status_in};
+  params values{job_type, target_id, status_in, limit};
+  const auto& select = of_target.at(list, after, values);
+  return page_of(on_->all<job>(select, values, options), limit, place_in(list));
 }
 
-std::vector<job> job_repository::failed(std::string_view job_type, int limit,
-                                        const call_options& options) {
+page<job> job_repository::pending(std::optional<std::string_view> job_type, int limit,
+                                  const cursor& after, const call_options& options) {
+  if (job_type) limits::check(job_type_column, *job_type);
+  limits::check_limit(limit);
+  const auto& first = job_type ? select_pending_of_type : select_pending;
+  const auto& further = job_type ? select_pending_of_type_after : select_pending_after;
+  const list_scope list{first.name(), job_type.value_or("")};
+  auto values = after.at_start() ? params{limit} : oldest_first_params(list, after, limit);
+  if (job_type) values.append(*job_type);
+  const auto& select = after.at_start() ? first : further;
+  return page_of(on_->all<job>(select, values, options), limit, place_in(list));
+}
+
+page<job> job_repository::failed(std::string_view job_type, int limit, const cursor& after,
+                                 const call_options& options) {
   limits::check(job_type_column, job_type);
   limits::check_limit(limit);
-  return on_->all<job>(select_failed, {job_type, limit}, options);
+  const list_scope list{select_failed.name(), job_type};
+  params values{job_type, limit};
+  const auto& select = failed_of_type.at(list, after, values);
+  return page_of(on_->all<job>(select, values, options), limit, place_in(list));
 }
 
 page<job> job_repository::page(const cursor& after, int limit, const call_options& options) {

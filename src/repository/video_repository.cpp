@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <chrono>
 #include <iterator>
 #include <optional>
 #include <tuple>
@@ -12,6 +11,8 @@
 #include "repository/columns.hpp"
 #include "repository/job_locks.hpp"
 #include "repository/list_cursor.hpp"
+#include "repository/newest_first.hpp"
+#include "repository/oldest_first.hpp"
 #include "repository/row_chunks.hpp"
 #include "repository/row_tags.hpp"
 
@@ -86,28 +87,20 @@ constexpr query select_unprocessed_with_channel{
     "video.unprocessed_with_channel",
     WITH_CHANNEL "WHERE v.processed = false ORDER BY v.created_at LIMIT $1", access::read_only};
 
-// $2, $3: keys of the row before. The rows without a created_at are the end of the list.
-#define UNPROCESSED_PAGE(select, v, which)                                         \
-  "(" select "WHERE " which " AND (" v "created_at, " v                            \
-  "id) > (COALESCE($2::timestamp, 'infinity'), $3) ORDER BY " v "created_at, " v   \
-  "id LIMIT $1) UNION ALL (" select "WHERE " which " AND " v                       \
-  "created_at IS NULL AND ($2::timestamp IS NOT NULL OR " v "id > $3) ORDER BY " v \
-  "id LIMIT $1) ORDER BY created_at, id LIMIT $1"
 #define SELECT_VIDEO "SELECT " COLUMNS("") " FROM videos "
 
-constexpr query select_unprocessed_page{"video.unprocessed_page",
-                                        UNPROCESSED_PAGE(SELECT_VIDEO, "", "processed = false"),
-                                        access::read_only};
+constexpr query select_unprocessed_page{
+    "video.unprocessed_page", SOUNDHASH_DB_OLDEST_FIRST_PAGE(SELECT_VIDEO, "", "processed = false"),
+    access::read_only};
 
 constexpr query select_unprocessed_or_null_page{
-    "video.unprocessed_or_null_page", UNPROCESSED_PAGE(SELECT_VIDEO, "", "processed IS NOT TRUE"),
-    access::read_only};
+    "video.unprocessed_or_null_page",
+    SOUNDHASH_DB_OLDEST_FIRST_PAGE(SELECT_VIDEO, "", "processed IS NOT TRUE"), access::read_only};
 
 constexpr query select_unprocessed_page_with_channel{
     "video.unprocessed_page_with_channel",
-    UNPROCESSED_PAGE(WITH_CHANNEL, "v.", "v.processed = false"), access::read_only};
+    SOUNDHASH_DB_OLDEST_FIRST_PAGE(WITH_CHANNEL, "v.", "v.processed = false"), access::read_only};
 
-// DESC puts NULLs first, which is idx_videos_channel_date read backwards.
 constexpr query select_by_channel{"video.by_channel",
                                   "SELECT " COLUMNS("")
                                   " FROM videos WHERE channel_id = $1 "
@@ -127,6 +120,9 @@ constexpr query select_by_channel_after_undated{
     " FROM videos WHERE channel_id = $1 AND (upload_date IS NOT NULL OR id < $3) "
     "ORDER BY upload_date DESC, id DESC LIMIT $2",
     access::read_only};
+
+constexpr newest_first of_channel{select_by_channel, select_by_channel_after_date,
+                                  select_by_channel_after_undated};
 
 constexpr query select_page{"video.page",
                             "SELECT " COLUMNS("") " FROM videos WHERE id > $1 ORDER BY id LIMIT $2",
@@ -239,16 +235,6 @@ params ingest_params(std::int32_t channel_id, std::string_view job_type,
           column_array{rows, &new_video::processing_started},
           column_array{rows, &new_video::processing_completed},
           column_array{rows, &new_video::processing_error}};
-}
-
-/// The earliest that a timestamp can be.
-constexpr timestamp earliest = std::chrono::sys_days{std::chrono::year{1} / 1 / 1};
-
-/// Of the lists by created_at.
-params params_after(const list_scope& list, const cursor& after, int limit) {
-  const auto from = list.open<std::optional<timestamp>, std::int32_t>(after);
-  const auto [created_at, id] = from.value_or(std::tuple{std::optional{earliest}, 0});
-  return {limit, created_at, id};
 }
 
 /// False when there is no such video.
@@ -378,7 +364,7 @@ page<video> video_repository::unprocessed_page(const cursor& after, int limit, n
   const auto& select =
       nulls == null_processed::include ? select_unprocessed_or_null_page : select_unprocessed_page;
   const list_scope list{select.name()};
-  auto rows = on_->all<video>(select, params_after(list, after, limit), options);
+  auto rows = on_->all<video>(select, oldest_first_params(list, after, limit), options);
   return page_of(std::move(rows), limit,
                  [&](const video& last) { return list.at(last.created_at, last.id); });
 }
@@ -388,7 +374,8 @@ page<video_with_channel> video_repository::unprocessed_page_with_channel(
   limits::check_limit(limit);
   const auto& select = select_unprocessed_page_with_channel;
   const list_scope list{select.name()};
-  auto rows = on_->all<video_with_channel>(select, params_after(list, after, limit), options);
+  auto rows =
+      on_->all<video_with_channel>(select, oldest_first_params(list, after, limit), options);
   return page_of(std::move(rows), limit, [&](const video_with_channel& last) {
     return list.at(last.video.created_at, last.video.id);
   });
@@ -398,16 +385,11 @@ page<video> video_repository::by_channel(std::int32_t channel_id, int limit, con
                                          const call_options& options) {
   limits::check_limit(limit);
   const list_scope list{select_by_channel.name(), channel_id};
-  const auto from = list.open<std::optional<timestamp>, std::int32_t>(after);
   const auto tags = [&](tag_set& read) { read.add_row(table::videos, "channel_id", channel_id); };
-  const auto read = [&](const query& select, const params& values) {
-    return page_of(on_->all<video>(select, values, options, {.tags = tags}), limit,
-                   [&](const video& last) { return list.at(last.upload_date, last.id); });
-  };
-  if (!from) return read(select_by_channel, {channel_id, limit});
-  const auto& [upload_date, id] = *from;
-  if (!upload_date) return read(select_by_channel_after_undated, {channel_id, limit, id});
-  return read(select_by_channel_after_date, {channel_id, limit, *upload_date, id});
+  params values{channel_id, limit};
+  const auto& select = of_channel.at(list, after, values);
+  return page_of(on_->all<video>(select, values, options, {.tags = tags}), limit,
+                 [&](const video& last) { return list.at(last.upload_date, last.id); });
 }
 
 page<video> video_repository::page(const cursor& after, int limit, const call_options& options) {

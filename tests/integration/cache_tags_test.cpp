@@ -469,6 +469,7 @@ void cache_tags_test::run_uncached_reads() {
   static_cast<void>(prints.by_video(video_.id, 0, 1));
   static_cast<void>(prints.by_video_page(video_.id));
   static_cast<void>(prints.hashes_of_video(video_.id));
+  static_cast<void>(prints.hashes_of_video_page(video_.id));
   std::vector<query_hash> clip{{.hash = "h", .offset = 0}};
   static_cast<void>(prints.match(clip, {.min_votes = 1}));
   for (int i = 1; i <= 1000; ++i) clip.push_back({.hash = "h", .offset = 0.0 + i});
@@ -476,10 +477,20 @@ void cache_tags_test::run_uncached_reads() {
   static_cast<void>(jobs.find(1));
   static_cast<void>(jobs.exists("t", "x"));
   static_cast<void>(jobs.exist_batch("t", ids));
+  const std::optional<timestamp> undated;
+  const std::optional dated{timestamp{}};
+  const list_scope of_target{"job.by_target", "t", "x", std::vector<std::string>{}};
+  const list_scope failed{"job.failed", "t"};
   static_cast<void>(jobs.by_target("t", "x"));
+  static_cast<void>(jobs.by_target("t", "x", {}, 10, of_target.at(dated, 1)));
+  static_cast<void>(jobs.by_target("t", "x", {}, 10, of_target.at(undated, 1)));
   static_cast<void>(jobs.pending());
+  static_cast<void>(jobs.pending({}, 10, list_scope{"job.pending", ""}.at(dated, 1)));
   static_cast<void>(jobs.pending("t"));
+  static_cast<void>(jobs.pending("t", 10, list_scope{"job.pending_of_type", "t"}.at(dated, 1)));
   static_cast<void>(jobs.failed("t"));
+  static_cast<void>(jobs.failed("t", 10, failed.at(dated, 1)));
+  static_cast<void>(jobs.failed("t", 10, failed.at(undated, 1)));
   static_cast<void>(jobs.page());
   static_cast<void>(jobs.count_by_status("pending"));
   static_cast<void>(jobs.counts_by_status());

@@ -7,9 +7,11 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <ostream>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <fmt/format.h>
@@ -32,9 +34,10 @@ using ::testing::Contains;
 using ::testing::IsSubsetOf;
 
 /// One video in ten is open and one in fifty has no upload date; one job in a hundred is pending
-/// and one in twenty has failed; three fingerprints share a hash, and a video of three hours has
-/// 120. No index lies in the order of its table, as after some months of work by several workers.
-/// The blobs, which the server keeps outside of the table, are left out.
+/// and one in twenty has failed; one video and job in fifty has no created_at; three fingerprints
+/// share a hash, and a video of three hours has 120. No index lies in the order of its table, as
+/// after some months of work by several workers. The blobs, which the server keeps outside of the
+/// table, are left out.
 constexpr auto load_rows = R"sql(
 INSERT INTO channels (channel_id, channel_name, is_active, last_processed, created_at, updated_at)
 SELECT 'UC' || n, 'Channel ' || n, n % 3 > 0,
@@ -44,7 +47,8 @@ INSERT INTO videos (video_id, channel_id, title, description, upload_date, proce
                     updated_at)
 SELECT 'v' || n, 1 + n % 50, 'Video ' || n, repeat('text ', 40),
        CASE WHEN n % 50 > 0 THEN timestamp '2026-01-01' + n * interval '1 hour' END, n % 10 > 0,
-       timestamp '2026-01-01' + n * interval '1 second', now()
+       CASE WHEN hashint4(n) % 50 <> 0 THEN timestamp '2026-01-01' + n * interval '1 second' END,
+       now()
 FROM generate_series(1, 10000) AS n ORDER BY hashint4(n);
 INSERT INTO audio_fingerprints (video_id, start_time, end_time, fingerprint_hash, sample_rate,
                                 created_at)
@@ -61,7 +65,7 @@ SELECT CASE n % 3 WHEN 0 THEN 'channel_ingest' WHEN 1 THEN 'fingerprint_extract'
        CASE WHEN n % 100 = 0 THEN 'pending' WHEN n % 100 = 1 THEN 'running'
             WHEN n % 20 = 2 THEN 'failed' ELSE 'completed' END,
        'v' || n, '{"url": "https://www.youtube.com/watch"}', 0, 0, 3,
-       timestamp '2026-01-01' + n * interval '1 second'
+       CASE WHEN hashint4(n) % 50 <> 0 THEN timestamp '2026-01-01' + n * interval '1 second' END
 FROM generate_series(1, 40000) AS n ORDER BY hashint4(n);
 INSERT INTO soundhash_job_leases (job_id, started_at, expires_at)
 SELECT id, now(), now() + n * interval '1 second'
@@ -139,7 +143,9 @@ const std::vector<query_hash> clip_of_1{{.hash = "c4ca4238a0b923820dcc509a6f7584
 /// More than one statement holds.
 const std::vector<query_hash> clip_of_1001(1001, clip_of_1[0]);
 
-const auto at_start = timestamp{};
+const std::optional dated{timestamp{}};
+const std::optional<timestamp> undated;
+const list_scope of_target{"job.by_target", "x", "y", std::vector<std::string>{}};
 
 const std::vector<std::string> by_hash{"idx_fingerprints_hash_video", "idx_fingerprints_hash",
                                        "idx_fingerprints_hash_covering"};
@@ -168,8 +174,8 @@ const std::vector<expectation> hot_queries{
     {"video.unprocessed_page", [](auto& db, auto& tx) { (void)db.videos(tx).unprocessed_page(); }, "100, '2026-01-01 01:00', 500", {"idx_videos_unprocessed"}},
     {"video.unprocessed_page_with_channel", [](auto& db, auto& tx) { (void)db.videos(tx).unprocessed_page_with_channel(); }, "100, '2026-01-01 01:00', 500", {"idx_videos_unprocessed"}},
     {"video.by_channel", [](auto& db, auto& tx) { (void)db.videos(tx).by_channel(1); }, "7, 20", {"idx_videos_channel_date"}},
-    {"video.by_channel_after_date", [](auto& db, auto& tx) { (void)db.videos(tx).by_channel(1, 1, list_scope{"video.by_channel", 1}.at(std::optional{at_start}, 1)); }, "7, 20, '2026-03-01', 500", {"idx_videos_channel_date"}},
-    {"video.by_channel_after_undated", [](auto& db, auto& tx) { (void)db.videos(tx).by_channel(1, 1, list_scope{"video.by_channel", 1}.at(std::optional<timestamp>{}, 1)); }, "7, 20, 500", {"idx_videos_channel_date"}},
+    {"video.by_channel_after_date", [](auto& db, auto& tx) { (void)db.videos(tx).by_channel(1, 1, list_scope{"video.by_channel", 1}.at(dated, 1)); }, "7, 20, '2026-03-01', 500", {"idx_videos_channel_date"}},
+    {"video.by_channel_after_undated", [](auto& db, auto& tx) { (void)db.videos(tx).by_channel(1, 1, list_scope{"video.by_channel", 1}.at(undated, 1)); }, "7, 20, 500", {"idx_videos_channel_date"}},
     {"video.page", [](auto& db, auto& tx) { (void)db.videos(tx).page(); }, "1000, 100", {"videos_pkey"}},
     {"video.page_with_channel", [](auto& db, auto& tx) { (void)db.videos(tx).page_with_channel(); }, "1000, 100", {"videos_pkey"}},
     {"video.mark_processed", [](auto& db, auto& tx) { db.videos(tx).mark_processed(1); }, "7, true, ''", {"videos_pkey"}},
@@ -185,6 +191,7 @@ const std::vector<expectation> hot_queries{
     {"fingerprint.by_video_page", [](auto& db, auto& tx) { (void)db.fingerprints(tx).by_video_page(1); }, "7, 0, 'Infinity', 900, 70, 20", {"idx_fingerprints_video_time"}},
     {"fingerprint.by_video", [](auto& db, auto& tx) { (void)db.fingerprints(tx).by_video(1); }, "7, 900, 1800", {"idx_fingerprints_video_time"}},
     {"fingerprint.hashes_of_video", [](auto& db, auto& tx) { (void)db.fingerprints(tx).hashes_of_video(1); }, "7", of_video},
+    {"fingerprint.hashes_of_video_page", [](auto& db, auto& tx) { (void)db.fingerprints(tx).hashes_of_video_page(1); }, "7, 900, 70, 20", {"idx_fingerprints_video_time"}},
     {"fingerprint.match", [](auto& db, auto& tx) { (void)db.fingerprints(tx).match(clip_of_1); }, "clip_hashes(1000), clip_offsets(1000), 100, 0.0232, 3, 10", {"idx_fingerprints_hash_covering"}},
     {"fingerprint.match_votes", [](auto& db, auto& tx) { (void)db.fingerprints(tx).match(clip_of_1001); }, "clip_hashes(1000), clip_offsets(1000), 100, 0.0232", {"idx_fingerprints_hash_covering"}},
 
@@ -196,13 +203,19 @@ const std::vector<expectation> hot_queries{
     {"job.find", [](auto& db, auto& tx) { (void)db.jobs(tx).find(1); }, "7", {"processing_jobs_pkey"}},
     {"job.exists", [](auto& db, auto& tx) { (void)db.jobs(tx).exists("x", "y"); }, "'video_process', 'v7', ARRAY['pending', 'running']", by_target},
     {"job.exist_batch", [](auto& db, auto& tx) { (void)db.jobs(tx).exist_batch("x", std::vector<std::string>{"y"}); }, "'video_process', ARRAY['v7', 'v8'], ARRAY['pending']", by_target},
-    {"job.by_target", [](auto& db, auto& tx) { (void)db.jobs(tx).by_target("x", "y"); }, "'video_process', 'v7', ARRAY[]::text[]", by_target},
+    {"job.by_target", [](auto& db, auto& tx) { (void)db.jobs(tx).by_target("x", "y"); }, "'video_process', 'v7', ARRAY[]::text[], 100", by_target},
+    {"job.by_target_after_date", [](auto& db, auto& tx) { (void)db.jobs(tx).by_target("x", "y", {}, 1, of_target.at(dated, 1)); }, "'video_process', 'v7', ARRAY[]::text[], 100, '2026-01-01 05:00', 500", by_target},
+    {"job.by_target_after_undated", [](auto& db, auto& tx) { (void)db.jobs(tx).by_target("x", "y", {}, 1, of_target.at(undated, 1)); }, "'video_process', 'v7', ARRAY[]::text[], 100, 500", by_target},
     {"job.create_if_absent", [](auto& db, auto& tx) { db.jobs(tx).create_if_absent({.job_type = "x", .target_id = "y"}); }, "'video_process', 'pending', 'v7', NULL, 0, NULL, 0, 3, ARRAY['pending']", by_target},
     {"job.create_batch_if_absent", [](auto& db, auto& tx) { db.jobs(tx).create_batch_if_absent(std::vector<new_job>{{.job_type = "x", .target_id = "y"}}); }, "ARRAY['video_process'], ARRAY['pending'], ARRAY['v7'], ARRAY[NULL], ARRAY[0], ARRAY[NULL], ARRAY[0], ARRAY[3], ARRAY['pending']", by_target},
     {"job.pending", [](auto& db, auto& tx) { (void)db.jobs(tx).pending(); }, "10", {"idx_jobs_status_created"}},
+    {"job.pending_after", [](auto& db, auto& tx) { (void)db.jobs(tx).pending({}, 1, list_scope{"job.pending", ""}.at(dated, 1)); }, "10, '2026-01-01 05:00', 500", {"idx_jobs_status_created"}},
     {"job.pending_of_type", [](auto& db, auto& tx) { (void)db.jobs(tx).pending("x"); }, "10, 'video_process'", {"idx_jobs_status_created"}},
+    {"job.pending_of_type_after", [](auto& db, auto& tx) { (void)db.jobs(tx).pending("x", 1, list_scope{"job.pending_of_type", "x"}.at(dated, 1)); }, "10, '2026-01-01 05:00', 500, 'video_process'", {"idx_jobs_status_created"}},
     {"job.page", [](auto& db, auto& tx) { (void)db.jobs(tx).page(); }, "1000, 100", {"processing_jobs_pkey"}},
     {"job.failed", [](auto& db, auto& tx) { (void)db.jobs(tx).failed("x"); }, "'video_process', 100", {"idx_jobs_failed"}},
+    {"job.failed_after_date", [](auto& db, auto& tx) { (void)db.jobs(tx).failed("x", 1, list_scope{"job.failed", "x"}.at(dated, 1)); }, "'video_process', 100, '2026-01-01 05:00', 500", {"idx_jobs_failed"}},
+    {"job.failed_after_undated", [](auto& db, auto& tx) { (void)db.jobs(tx).failed("x", 1, list_scope{"job.failed", "x"}.at(undated, 1)); }, "'video_process', 100, 500", {"idx_jobs_failed"}},
     {"job.claim", [](auto& db, auto& tx) { db.jobs(tx).claim({"x"}, 1); }, "ARRAY['video_process'], 10, 60000", {"idx_jobs_status_created"}, leases},
     {"job.update_status", [](auto& db, auto& tx) { db.jobs(tx).update_status(1, "completed"); }, "7, 'completed', 1, NULL, NULL", {"processing_jobs_pkey"}},
     {"job.heartbeat", [](auto& db, auto& tx) { db.jobs(tx).heartbeat({{1, 1}}); }, "ARRAY[7, 8], ARRAY[1, 2], 60000", {"processing_jobs_pkey"}, leases},
@@ -223,16 +236,33 @@ std::string sql_of(const expectation& query) {
   return loaded().texts->of(query.name);
 }
 
-/// `mode` is a value of plan_cache_mode.
-plan_scans scans_of(const std::string& sql, const std::string& arguments, const char* mode) {
+/// `mode` is a value of plan_cache_mode, `options` are EXPLAIN's.
+json plan_of(const std::string& sql, const std::string& arguments, const char* mode,
+             const char* options = "FORMAT JSON") {
   const auto session = test::connect(loaded().options);
   const auto until = [] { return deadline::in(std::chrono::seconds{30}); };
   session->command(fmt::format("SET plan_cache_mode = {}; PREPARE it AS {}", mode, sql), until());
   const auto text =
-      test::query_text(*session, fmt::format("EXPLAIN (FORMAT JSON) EXECUTE it({})", arguments));
+      test::query_text(*session, fmt::format("EXPLAIN ({}) EXECUTE it({})", options, arguments));
+  return json::parse(text)[0]["Plan"];
+}
+
+plan_scans scans_of(const std::string& sql, const std::string& arguments, const char* mode) {
   plan_scans scans;
-  collect(json::parse(text)[0]["Plan"], scans);
+  collect(plan_of(sql, arguments, mode), scans);
   return scans;
+}
+
+/// The rows of tables that a plan which was executed has looked at.
+double rows_read(const json& node) {
+  double rows = 0;
+  if (node.contains("Relation Name")) {
+    rows = (node["Actual Rows"].get<double>() + node.value("Rows Removed by Filter", 0.0)) *
+           node["Actual Loops"].get<double>();
+  }
+  if (!node.contains("Plans")) return rows;
+  for (const auto& child : node["Plans"]) rows += rows_read(child);
+  return rows;
 }
 
 using modes = std::vector<const char*>;
@@ -257,12 +287,46 @@ TEST_P(explain_test, query_is_served_by_an_index) {
                          GetParam().whole_tables);
 }
 
+const auto name_of_query = [](const auto& instance) {
+  std::string name = instance.param.name;
+  std::replace(name.begin(), name.end(), '.', '_');
+  return name;
+};
+
 INSTANTIATE_TEST_SUITE_P(hot_queries, explain_test, ::testing::ValuesIn(hot_queries),
-                         [](const auto& instance) {
-                           std::string name = instance.param.name;
-                           std::replace(name.begin(), name.end(), '.', '_');
-                           return name;
-                         });
+                         name_of_query);
+
+/// A query of the table above whose arguments lie in the middle of its list, and the rows that it
+/// may look at: those of the page, the one before it and the one that ends it; of a type that one
+/// job in three has, as many again of the others.
+struct deep_page {
+  const char* name;
+  double most_rows;
+
+  friend void PrintTo(const deep_page& page, std::ostream* out) { *out << page.name; }
+};
+
+class deep_page_test : public ::testing::TestWithParam<deep_page> {};
+
+TEST_P(deep_page_test, reads_its_own_rows_only) {
+  const auto query = std::find_if(hot_queries.begin(), hot_queries.end(), [](const auto& each) {
+    return std::string_view{each.name} == GetParam().name;
+  });
+  ASSERT_NE(query, hot_queries.end());
+  for (const auto* mode : {"force_generic_plan", "force_custom_plan"}) {
+    SCOPED_TRACE(mode);
+    const auto plan = plan_of(sql_of(*query), query->arguments, mode, "ANALYZE, FORMAT JSON");
+    EXPECT_GT(rows_read(plan), 0);
+    EXPECT_LE(rows_read(plan), GetParam().most_rows) << plan.dump(1);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(lists, deep_page_test,
+                         ::testing::Values(deep_page{"video.unprocessed_page", 102},
+                                           deep_page{"job.pending_after", 12},
+                                           deep_page{"job.pending_of_type_after", 36},
+                                           deep_page{"job.failed_after_date", 102}),
+                         name_of_query);
 
 // No repository reads match results by the fingerprint that matched; the server does, for the
 // foreign key of each fingerprint that is deleted (ri_triggers.c).

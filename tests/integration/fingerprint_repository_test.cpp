@@ -304,6 +304,27 @@ TEST_F(fingerprint_repository_test, hashes_of_video_come_by_time) {
   EXPECT_EQ(hashes[1].start_time, 2);
 }
 
+TEST_F(fingerprint_repository_test, pages_of_hashes_go_by_time) {
+  add(video_, 3, "d");
+  for (const auto* hash : {"a", "b", "c"}) add(video_, 2, hash);
+  add(video_, -1, "first");
+  add(add_video("w"), 2, "other");
+  for (const int limit : {1, 2, 3, 5}) {
+    SCOPED_TRACE(limit);
+    std::vector<std::string> seen;
+    for (std::optional<cursor> at{std::in_place}; at && seen.size() < 100;) {
+      const auto page = db_.fingerprints().hashes_of_video_page(video_, *at, limit);
+      for (const auto& each : page) seen.push_back(each.fingerprint_hash);
+      at = page.next;
+    }
+    EXPECT_THAT(seen, ElementsAre("first", "a", "b", "c", "d"));
+  }
+  const auto next = *db_.fingerprints().hashes_of_video_page(video_, {}, 1).next;
+  EXPECT_THROW((void)db_.fingerprints().hashes_of_video_page(video_ + 1, next), invalid_argument);
+  EXPECT_THROW((void)db_.fingerprints().by_video_page(video_, next), invalid_argument);
+  EXPECT_THROW((void)db_.fingerprints().hashes_of_video_page(video_, {}, 0), invalid_argument);
+}
+
 /// Hashes p0, p1, … stored every `step` seconds from `start`.
 std::vector<query_hash> clip_of(int count, double step) {
   std::vector<query_hash> clip;

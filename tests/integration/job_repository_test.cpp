@@ -1,6 +1,7 @@
 #include <array>
 #include <atomic>
 #include <cmath>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -11,6 +12,7 @@
 
 #include <soundhash/db.hpp>
 
+#include "support/sql.hpp"
 #include "support/test_database.hpp"
 
 namespace soundhash::db {
@@ -69,6 +71,33 @@ std::vector<std::string> targets_of(const std::vector<job>& jobs) {
   return targets;
 }
 
+/// The `parameters`, which are labels here, of one page or of all.
+std::vector<std::string> labels_of(const std::vector<job>& jobs) {
+  std::vector<std::string> labels;
+  for (const auto& j : jobs) labels.push_back(j.parameters.value_or("NULL"));
+  return labels;
+}
+template <class Next>
+std::vector<std::string> walk(Next next_page, std::optional<cursor> at = cursor{}) {
+  std::vector<job> seen;
+  while (at && seen.size() < 100) {
+    const page<job> jobs = next_page(*at);
+    seen.insert(seen.end(), jobs.begin(), jobs.end());
+    at = jobs.next;
+  }
+  return labels_of(seen);
+}
+
+/// Of each type and status the same eight jobs of target x; ids ascend as the rows are listed.
+constexpr auto insert_of_all_ages = R"sql(
+INSERT INTO processing_jobs (job_type, status, target_id, parameters, created_at)
+SELECT type, status, 'x', label || ' ' || type, at::timestamp
+FROM (VALUES ('t'), ('u')) AS types(type), (VALUES ('failed'), ('pending')) AS statuses(status),
+     (VALUES (1, 'late', '2024-03-03'), (2, 'undated1', NULL), (3, 'same1', '2024-02-02'),
+             (4, 'early', '2024-01-01'), (5, 'same2', '2024-02-02'), (6, 'undated2', NULL),
+             (7, 'same3', '2024-02-02'), (8, 'undated3', NULL)) AS ages(place, label, at)
+ORDER BY status, type, place)sql";
+
 TEST_F(job_repository_test, create_writes_the_defaults_that_only_python_knows) {
   const auto made = jobs().create({.job_type = "t", .target_id = "x", .parameters = "{}"});
   const auto read = jobs().find(made.id);
@@ -98,6 +127,9 @@ TEST_F(job_repository_test, checks_values_before_sending) {
   EXPECT_THROW(create({.max_retries = -1}), invalid_argument);
   EXPECT_THROW(jobs().update_status(1, "running", {.progress = -0.1}), invalid_argument);
   EXPECT_THROW((void)jobs().pending("t", 10'001), invalid_argument);
+  EXPECT_THROW((void)jobs().pending({}, 0), invalid_argument);
+  EXPECT_THROW((void)jobs().failed("t", 0), invalid_argument);
+  EXPECT_THROW((void)jobs().by_target("t", "x", {}, 10'001), invalid_argument);
   EXPECT_EQ(db_.metrics().snapshot().total_queries, 0U);
 }
 
@@ -281,6 +313,77 @@ TEST_F(job_repository_test, failed_gives_the_newest_first) {
   add("d");
   EXPECT_THAT(targets_of(jobs().failed("t")), ElementsAre("b", "a"));
   EXPECT_THAT(targets_of(jobs().failed("t", 1)), ElementsAre("b"));
+}
+
+TEST_F(job_repository_test, pages_of_any_size_lose_and_repeat_nothing) {
+  test::execute(db_.options(), insert_of_all_ages);
+  for (const int limit : {1, 2, 3, 5, 100}) {
+    SCOPED_TRACE(limit);
+    EXPECT_THAT(walk([&](const cursor& at) { return jobs().pending("t", limit, at); }),
+                ElementsAre("early t", "same1 t", "same2 t", "same3 t", "late t", "undated1 t",
+                            "undated2 t", "undated3 t"));
+    EXPECT_THAT(walk([&](const cursor& at) { return jobs().pending({}, limit, at); }),
+                ElementsAre("early t", "early u", "same1 t", "same2 t", "same3 t", "same1 u",
+                            "same2 u", "same3 u", "late t", "late u", "undated1 t", "undated2 t",
+                            "undated3 t", "undated1 u", "undated2 u", "undated3 u"));
+    const auto newest_first = ElementsAre("undated3 u", "undated2 u", "undated1 u", "late u",
+                                          "same3 u", "same2 u", "same1 u", "early u");
+    EXPECT_THAT(walk([&](const cursor& at) { return jobs().failed("u", limit, at); }),
+                newest_first);
+    EXPECT_THAT(walk([&](const cursor& at) {
+                  return jobs().by_target("u", "x", {job_status::pending}, limit, at);
+                }),
+                newest_first);
+    EXPECT_THAT(walk([&](const cursor& at) { return jobs().by_target("t", "x", {}, limit, at); }),
+                ElementsAre("undated3 t", "undated2 t", "undated1 t", "undated3 t", "undated2 t",
+                            "undated1 t", "late t", "late t", "same3 t", "same2 t", "same1 t",
+                            "same3 t", "same2 t", "same1 t", "early t", "early t"));
+  }
+}
+
+TEST_F(job_repository_test, pages_go_on_behind_jobs_that_have_left_the_list) {
+  test::execute(db_.options(), insert_of_all_ages);
+  const auto dated = *jobs().pending("t", 2).next;     // after same1
+  const auto undated = *jobs().pending("t", 6).next;   // after undated1
+  const auto of_failed = *jobs().failed("t", 2).next;  // after undated2
+  test::execute(
+      db_.options(),
+      "DELETE FROM processing_jobs WHERE parameters IN ('same1 t', 'undated1 t', 'undated2 t');"
+      "UPDATE processing_jobs SET status = 'running' WHERE parameters = 'same2 t';"
+      "INSERT INTO processing_jobs (job_type, status, parameters, created_at)"
+      "SELECT 't', status, label, at::timestamp FROM (VALUES ('pending'), ('failed')) AS s(status),"
+      "(VALUES ('before', '2024-01-31'), ('same4', '2024-02-02'), ('undated4', NULL)) AS n(label, "
+      "at)");
+  const auto pending = [&](const cursor& at) { return jobs().pending("t", 2, at); };
+  EXPECT_THAT(walk(pending, dated),
+              ElementsAre("same3 t", "same4", "late t", "undated3 t", "undated4"));
+  EXPECT_THAT(walk(pending, undated), ElementsAre("undated3 t", "undated4"));
+  EXPECT_THAT(walk([&](const cursor& at) { return jobs().failed("t", 2, at); }, of_failed),
+              ElementsAre("late t", "same4", "same3 t", "before", "early t"));
+}
+
+TEST_F(job_repository_test, a_cursor_belongs_to_its_list_and_arguments) {
+  test::execute(db_.options(), insert_of_all_ages);
+  const auto of_all = *jobs().pending({}, 1).next;
+  const auto of_type = *jobs().pending("t", 1).next;
+  const auto of_failed = *jobs().failed("t", 1).next;
+  const auto of_target = *jobs().by_target("t", "x", {job_status::failed}, 1).next;
+  const auto before = db_.metrics().snapshot().total_queries;
+  EXPECT_THROW((void)jobs().pending("t", 1, of_all), invalid_argument);
+  EXPECT_THROW((void)jobs().pending({}, 1, of_type), invalid_argument);
+  EXPECT_THROW((void)jobs().pending("u", 1, of_type), invalid_argument);
+  EXPECT_THROW((void)jobs().pending("t", 1, of_failed), invalid_argument);
+  EXPECT_THROW((void)jobs().failed("u", 1, of_failed), invalid_argument);
+  EXPECT_THROW((void)jobs().failed("t", 1, of_type), invalid_argument);
+  EXPECT_THROW((void)jobs().by_target("t", "x", {}, 1, of_target), invalid_argument);
+  EXPECT_THROW((void)jobs().by_target("t", "y", {job_status::failed}, 1, of_target),
+               invalid_argument);
+  EXPECT_THROW((void)jobs().by_target("u", "x", {job_status::failed}, 1, of_target),
+               invalid_argument);
+  EXPECT_THROW((void)jobs().page(of_type, 1), invalid_argument);
+  EXPECT_EQ(db_.metrics().snapshot().total_queries, before) << "nothing is sent";
+  EXPECT_EQ(jobs().by_target("t", "x", {job_status::failed}, 1, cursor{of_target.text()}).size(),
+            1U);
 }
 
 TEST_F(job_repository_test, pages_go_on_after_the_last_job) {

@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 #include <tuple>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -90,6 +91,15 @@ TEST(list_cursor_test, belongs_to_the_list_and_its_arguments) {
     EXPECT_THROW((void)other.id_after(at), invalid_argument);
   }
   EXPECT_EQ((list_scope{"test.list", 7, std::string{"hash"}}.id_after(at)), 9);
+}
+
+TEST(list_cursor_test, an_argument_may_be_a_list) {
+  using texts = std::vector<std::string>;
+  const auto at = list_scope{"test.list", texts{"ab", "c"}}.at(9);
+  for (const auto& other : {texts{}, texts{"ab"}, texts{"a", "bc"}, texts{"ab", "c", ""}}) {
+    EXPECT_THROW((void)(list_scope{"test.list", other}.id_after(at)), invalid_argument);
+  }
+  EXPECT_EQ((list_scope{"test.list", texts{"ab", "c"}}.id_after(at)), 9);
 }
 
 TEST(list_cursor_test, a_page_goes_on_when_it_is_full) {

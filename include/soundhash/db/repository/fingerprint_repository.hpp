@@ -85,6 +85,10 @@ class SOUNDHASH_DB_EXPORT fingerprint_repository {
   /// Hashes and start times of a video, by start_time.
   [[nodiscard]] std::vector<hash_at> hashes_of_video(std::int32_t video_id,
                                                      const call_options& options = {});
+  /// The same in pages.
+  [[nodiscard]] db::page<hash_at> hashes_of_video_page(std::int32_t video_id,
+                                                       const cursor& after = {}, int limit = 1000,
+                                                       const call_options& options = {});
 
   /// Finds the videos that a clip comes from, the most votes first, and where in them it begins.
   ///

@@ -38,8 +38,8 @@ namespace soundhash::db {
 ///
 /// Thread safety and lifetime: those of the executor it is made from, which must outlive it.
 /// Throws, from every method: as executor; invalid_argument before anything is sent when a text is
-/// too long, not UTF-8 or has a NUL byte, a progress is not 0 to 1, or a limit is not 1 to 10000;
-/// in a batch it carries the row.
+/// too long, not UTF-8 or has a NUL byte, a progress is not 0 to 1, a limit is not 1 to 10000, or a
+/// cursor is not of the list; in a batch it carries the row.
 class SOUNDHASH_DB_EXPORT job_repository {
  public:
   using statuses = std::vector<std::string_view>;
@@ -69,19 +69,21 @@ class SOUNDHASH_DB_EXPORT job_repository {
   [[nodiscard]] std::set<std::string, std::less<>> exist_batch(
       std::string_view job_type, std::span<const std::string> target_ids, const statuses& in = {},
       const call_options& options = {});
-  /// The newest first.
-  [[nodiscard]] std::vector<job> by_target(std::string_view job_type, std::string_view target_id,
-                                           const statuses& in = {},
-                                           const call_options& options = {});
+  /// Jobs of a target, the newest first; those without a created_at come before.
+  [[nodiscard]] db::page<job> by_target(std::string_view job_type, std::string_view target_id,
+                                        const statuses& in = {}, int limit = 100,
+                                        const cursor& after = {}, const call_options& options = {});
 
-  /// Pending jobs, the oldest first; of one type when given. Claims nothing.
-  [[nodiscard]] std::vector<job> pending(std::optional<std::string_view> job_type = {},
-                                         int limit = 10, const call_options& options = {});
-  /// Failed jobs of a type, the newest first.
-  [[nodiscard]] std::vector<job> failed(std::string_view job_type, int limit = 100,
-                                        const call_options& options = {});
+  /// Pending jobs, the oldest first and those without a created_at last; of one type when given.
+  /// Claims nothing. Jobs that are claimed meanwhile shift nothing; one that becomes pending again
+  /// returns to its place by age, which may lie before the cursor. So workers begin anew each time.
+  [[nodiscard]] db::page<job> pending(std::optional<std::string_view> job_type = {}, int limit = 10,
+                                      const cursor& after = {}, const call_options& options = {});
+  /// Failed jobs of a type, the newest first; those without a created_at come before.
+  [[nodiscard]] db::page<job> failed(std::string_view job_type, int limit = 100,
+                                     const cursor& after = {}, const call_options& options = {});
 
-  /// All jobs by id. The lists above are for work to do, and end with their limit.
+  /// All jobs by id.
   [[nodiscard]] db::page<job> page(const cursor& after = {}, int limit = 100,
                                    const call_options& options = {});
 
