@@ -37,8 +37,8 @@ row_stream::row_stream(connection& on, const statement& what, std::chrono::milli
   }
 }
 
-row_stream::~row_stream() {
-  if (done_) return;
+void row_stream::close() noexcept {
+  if (std::exchange(done_, true)) return;
   const bool inside = on_.in_transaction || !what_.begin.empty();
   const auto rest = inside ? deadline::in(long_rest) : deadline::in(short_rest);
   on_.read_off(reply_, std::min(rest, what_.until));

@@ -20,14 +20,16 @@ class row_stream {
   /// Throws: as connection::run.
   row_stream(connection& on, const statement& what, std::chrono::milliseconds patience,
              timing* cost = nullptr);
-  /// Before the last row: reads what little is left, or closes the session.
-  ~row_stream();
+  ~row_stream() { close(); }
   row_stream(const row_stream&) = delete;
   row_stream& operator=(const row_stream&) = delete;
 
   /// The next row, in the same object each time; nullptr after the last.
   /// Throws: as connection::run; the stream has ended then.
   const result* next();
+  /// No more rows: reads what little is left, or closes the session, which is free then. The row
+  /// that was read last stays.
+  void close() noexcept;
 
  private:
   const result* finish();

@@ -27,7 +27,7 @@ open_stream::open_stream(std::shared_ptr<engine> owner, driver::connection& on,
 }
 
 open_stream::~open_stream() {
-  if (rows_) end(nullptr);
+  end(nullptr);
 }
 
 void open_stream::enter(transaction::impl& around) noexcept {
@@ -42,7 +42,7 @@ void open_stream::leave() noexcept {
 
 const result* open_stream::next() {
   if (cut_off_) throw invalid_argument{"stream", "its transaction ended before its last row"};
-  if (!rows_) return nullptr;
+  if (ended_) return nullptr;
   try {
     const auto* const row = rows_->next();
     row == nullptr ? end(nullptr) : static_cast<void>(++event_.rows);
@@ -54,7 +54,8 @@ const result* open_stream::next() {
 }
 
 void open_stream::end(const error* failure) noexcept {
-  rows_.reset();
+  if (std::exchange(ended_, true)) return;
+  if (rows_) rows_->close();
   session_ = {};
   event_.prepare = cost_.prepare;
   event_.execute = deadline::clock::now() - started_ - cost_.prepare;

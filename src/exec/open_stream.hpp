@@ -42,7 +42,8 @@ class open_stream final : public row_source {
   statement_event event_;
   driver::timing cost_;
   deadline::clock::time_point started_;
-  std::unique_ptr<driver::row_stream> rows_;  ///< nullptr: has ended
+  std::unique_ptr<driver::row_stream> rows_;  ///< also after the end, for who reads the last row
+  bool ended_ = false;
   bool cut_off_ = false;
 };
 

@@ -18,7 +18,8 @@ class SOUNDHASH_DB_EXPORT row_source {
  public:
   /// Before the last row: ends the statement.
   virtual ~row_source();
-  /// The next rows, one or more, in the same object each time; nullptr after the last.
+  /// The next rows, one or more, in the same object each time, which lives as long as this source;
+  /// nullptr after the last.
   /// Throws: as executor.
   virtual const result* next() = 0;
   /// The reader could not decode a row: the statement's failure, for the interceptors.
