@@ -9,6 +9,12 @@
 // The checks of `doctor` that are one query. Each gives the columns level, subject, text, remedy
 // and safe, in the words of `severity`.
 
+// Of others, ANALYZE and VACUUM skip the table with no more than a warning. Of `t` in pg_class.
+#define MAY_MEND                                                                    \
+  "(pg_has_role(t.relowner, 'USAGE') OR (SELECT pg_has_role(datdba, 'USAGE') FROM " \
+  "pg_database WHERE datname = current_database()))"
+#define BY_OWNER "CASE WHEN mine THEN '' ELSE 'as ' || owner || ': ' END || "
+
 namespace soundhash::db {
 
 struct sql_check {
@@ -39,7 +45,11 @@ constexpr std::array sql_checks{
 WITH server AS (
   SELECT current_setting('max_connections')::int
            - current_setting('superuser_reserved_connections')::int AS most,
-         (SELECT count(*)::int FROM pg_stat_activity WHERE backend_type = 'client backend') AS used)
+         -- Who is no monitor sees no more of others than that they are there.
+         CASE WHEN pg_has_role('pg_monitor', 'USAGE')
+              THEN (SELECT count(*)::int FROM pg_stat_activity
+                    WHERE backend_type = 'client backend')
+              ELSE (SELECT sum(numbackends)::int FROM pg_stat_database) END AS used)
 SELECT CASE WHEN used >= most * 0.9 THEN 'problem' WHEN used >= most * 0.7 THEN 'warning'
             ELSE 'ok' END AS level,
        'max_connections' AS subject, used || ' of ' || most || ' connections are in use' AS text,
@@ -53,6 +63,10 @@ SELECT CASE WHEN $1::int > most - used THEN 'warning' ELSE 'ok' END, 'DATABASE_P
        CASE WHEN $1::int > most - used
             THEN 'lower DATABASE_POOL_SIZE and DATABASE_MAX_OVERFLOW' ELSE '' END, false
 FROM server WHERE $1::int > 0
+UNION ALL
+SELECT 'warning', current_user::text, 'is no member of pg_monitor: what others do is not seen',
+       format('GRANT pg_monitor TO %I', current_user), false
+WHERE NOT pg_has_role('pg_monitor', 'USAGE')
 UNION ALL
 SELECT 'note', coalesce(nullif(application_name, ''), 'no application_name'),
        count(*) || ' connections, ' || count(*) FILTER (WHERE state = 'active') || ' of them active',
@@ -109,7 +123,8 @@ WITH all_indexes AS (
          coalesce(s.idx_scan, 0) AS scans, t.reltuples AS rows, a.amname,
          EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid) AS of_constraint,
          EXISTS (SELECT FROM pg_stat_progress_create_index p
-                 WHERE p.index_relid = i.indexrelid) AS is_built
+                 WHERE p.index_relid = i.indexrelid) AS is_built,
+         )" MAY_MEND R"( AS mine, quote_ident(pg_get_userbyid(t.relowner)) AS owner
   FROM pg_index i
   JOIN pg_class c ON c.oid = i.indexrelid
   JOIN pg_am a ON a.oid = c.relam
@@ -124,19 +139,25 @@ needed AS (
                  AND w.tablename = (SELECT relname FROM pg_class WHERE oid = x.indrelid)
                  AND w.attname = a.attname
                WHERE a.attrelid = x.indrelid AND a.attnum = ANY (x.indkey::int2[])) AS width
-  FROM all_indexes x)
+  FROM all_indexes x),
+-- A REINDEX that failed leaves one more that is invalid; the next would leave yet another.
+broken AS (
+  SELECT *, name ~ '_cc(new|old)\d*$' AS left_over,
+         bool_or(name ~ '_cc(new|old)\d*$') OVER (PARTITION BY indrelid) AS tried
+  FROM all_indexes WHERE NOT indisvalid)
 SELECT CASE WHEN is_built THEN 'note' ELSE 'problem' END AS level, name AS subject,
        CASE WHEN is_built THEN 'is being built'
             ELSE 'is invalid: it costs every write and serves no read' END AS text,
-       CASE WHEN is_built THEN '' WHEN name ~ '_cc(new|old)\d*$'
-            THEN 'DROP INDEX CONCURRENTLY ' || name
-            ELSE 'REINDEX INDEX CONCURRENTLY ' || name END AS remedy,
-       NOT is_built AND name !~ '_cc(new|old)\d*$' AS safe
-FROM all_indexes WHERE NOT indisvalid
+       CASE WHEN is_built THEN '' WHEN left_over THEN 'DROP INDEX CONCURRENTLY ' || name
+            WHEN tried THEN 'mend the rows that keep it from being built, drop what an earlier '
+              'REINDEX left, then REINDEX INDEX CONCURRENTLY ' || name
+            ELSE )" BY_OWNER R"('REINDEX INDEX CONCURRENTLY ' || name END AS remedy,
+       mine AND NOT is_built AND NOT tried AS safe
+FROM broken
 UNION ALL
 SELECT 'warning', name, 'has ' || relpages || ' pages, and its rows need about '
          || (reltuples * (width + 12) / 7370)::bigint + 1 || ' (estimated)',
-       'REINDEX INDEX CONCURRENTLY ' || name, true
+       )" BY_OWNER R"('REINDEX INDEX CONCURRENTLY ' || name, mine
 FROM needed WHERE indisvalid AND amname = 'btree' AND indexprs IS NULL AND relpages > 1000
   AND relpages > 2 * (reltuples * (width + 12) / 7370 + 1)
 UNION ALL
@@ -166,24 +187,25 @@ WHERE schemaname = current_schema() AND seq_scan > 100 AND seq_tup_read / seq_sc
     // Twice what autovacuum allows by default: then it does not keep up.
     sql_check{"statistics", R"(
 WITH tables AS (
-  SELECT s.*, relid::regclass::text AS name, c.reltuples, age(c.relfrozenxid) AS xid_age,
-         greatest(c.reltuples, s.n_live_tup, 0) AS rows
-  FROM pg_stat_user_tables s JOIN pg_class c ON c.oid = s.relid
+  SELECT s.*, relid::regclass::text AS name, t.reltuples, age(t.relfrozenxid) AS xid_age,
+         greatest(t.reltuples, s.n_live_tup, 0) AS rows,
+         )" MAY_MEND R"( AS mine, quote_ident(pg_get_userbyid(t.relowner)) AS owner
+  FROM pg_stat_user_tables s JOIN pg_class t ON t.oid = s.relid
   WHERE schemaname = current_schema())
 SELECT 'warning' AS level, name AS subject,
        CASE WHEN reltuples < 0 THEN 'was never analysed'
             ELSE n_mod_since_analyze || ' changes of about ' || rows::bigint
                  || ' rows since the last ANALYZE' END AS text,
-       'ANALYZE ' || name AS remedy, true AS safe
+       )" BY_OWNER R"('ANALYZE ' || name AS remedy, mine AS safe
 FROM tables WHERE (reltuples < 0 AND n_live_tup > 0) OR n_mod_since_analyze > 100 + 0.2 * rows
 UNION ALL
 SELECT 'warning', name, n_dead_tup || ' dead rows beside ' || n_live_tup || ' live ones',
-       'VACUUM (ANALYZE) ' || name, true
+       )" BY_OWNER R"('VACUUM (ANALYZE) ' || name, mine
 FROM tables WHERE n_dead_tup > 100 + 0.4 * n_live_tup
 UNION ALL
 SELECT CASE WHEN xid_age > 1500000000 THEN 'problem' ELSE 'warning' END, name,
        'its oldest transaction id is ' || xid_age || ' old; at 2 146 483 648 the server stops',
-       'VACUUM (FREEZE) ' || name, true
+       )" BY_OWNER R"('VACUUM (FREEZE) ' || name, mine
 FROM tables WHERE xid_age > 1000000000)",
               detail::no_values},
 
@@ -209,3 +231,6 @@ FROM (
 };
 
 }  // namespace soundhash::db
+
+#undef MAY_MEND
+#undef BY_OWNER

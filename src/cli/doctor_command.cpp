@@ -1,6 +1,7 @@
 #include "cli/doctor_command.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <iostream>
 #include <string>
 #include <vector>
@@ -22,9 +23,11 @@ struct arguments {
   std::string schema;
 };
 
+/// The pool and the cache are looked at too, and are those of the environment.
 database_options options_of(const arguments& given) {
-  auto options =
-      given.dsn.empty() ? database_options::from_env() : database_options::from_url(given.dsn);
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread
+  if (!given.dsn.empty()) ::setenv("DATABASE_URL", given.dsn.c_str(), 1);
+  auto options = database_options::from_env();
   if (!given.schema.empty()) options.schema = given.schema;
   if (options.application_name == database_options{}.application_name) {
     options.application_name = "soundhash-db doctor";
@@ -69,8 +72,10 @@ void add_doctor_command(CLI::App& app, std::shared_ptr<int> code) {
   command->add_flag("--json", given->json, "One JSON value");
   command->add_flag("--apply", given->apply,
                     "Run the safe remedies: ANALYZE, VACUUM, REINDEX CONCURRENTLY");
-  command->add_option("--dsn", given->dsn,
-                      "postgresql://user@host:port/name; without it the environment and .env tell");
+  command->add_option(
+      "--dsn", given->dsn,
+      "postgresql://user@host:port/name, instead of DATABASE_URL; all else is as the "
+      "environment and .env tell");
   command->add_option("--schema", given->schema, "Schema to look at");
   command->callback([given, code] {
     try {

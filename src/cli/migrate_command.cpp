@@ -327,9 +327,12 @@ void add_common(CLI::App& to, arguments& given) {
               "Work although applied migrations have no file here");
 }
 
+// The text is looked at: as a number without sign, -1 would be all there are.
+const CLI::Range some_steps{std::int64_t{1}, std::int64_t{1'000'000}};
+
 void add_up_choice(CLI::App& to, arguments& given) {
   to.add_option("--to", given.to, "Up to and including this version");
-  to.add_option("--steps", given.steps, "At most so many migrations");
+  to.add_option("--steps", given.steps, "At most so many migrations")->check(some_steps);
   to.add_option("--with", given.with, "Also this optional migration (may be repeated)");
   to.add_flag("--out-of-order", given.up.out_of_order,
               "Also migrations below the highest applied one");
@@ -353,7 +356,9 @@ void add_migrate_command(CLI::App& app, std::shared_ptr<int> code) {
 
   auto* reverting = subcommand("down", "Revert migrations, the highest first", down);
   auto* down_to = reverting->add_option("--to", given->to, "Revert everything above this version");
-  reverting->add_option("--steps", given->steps, "Revert so many migrations")->excludes(down_to);
+  reverting->add_option("--steps", given->steps, "Revert so many migrations")
+      ->check(some_steps)
+      ->excludes(down_to);
   reverting->add_flag("--yes", given->down.accept_data_loss, "Also those that lose data");
 
   subcommand("verify", "Check files, tables, indexes and the time zone", verify);

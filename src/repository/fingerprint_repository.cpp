@@ -27,12 +27,13 @@
   "hop_length, created_at) "
 
 // The windows of every video that the clip ($1 hashes, $2 offsets) hits, with at most $3 rows of
-// each hash and bins of $4 seconds. NaN and infinity, which Python may have stored, have no bin.
+// each hash and bins of $4 seconds. NaN, infinity and other times that are none (beyond 30 000
+// years), which Python may have stored, have no bin.
 #define VOTES                                                                        \
   "WITH hits AS (SELECT f.video_id, clip.place, f.start_time - clip.place AS delta " \
   "FROM unnest($1::text[], $2::float8[]) AS clip(hash, place) CROSS JOIN LATERAL "   \
   "(SELECT video_id, start_time FROM audio_fingerprints "                            \
-  "WHERE fingerprint_hash = clip.hash AND start_time < 'infinity' LIMIT $3) AS f), " \
+  "WHERE fingerprint_hash = clip.hash AND abs(start_time) < 1e12 LIMIT $3) AS f), "  \
   "windows AS (SELECT video_id, floor(delta / $4::float8) - shift AS bin, "          \
   "count(DISTINCT place) AS votes, count(*) AS hits, sum(delta) AS delta_sum "       \
   "FROM hits CROSS JOIN (VALUES (0), (1)) AS neighbours(shift) GROUP BY video_id, bin) "

@@ -118,6 +118,28 @@ TEST_F(doctor_test, a_remedy_that_fails_says_why) {
   const auto still = about(found, "indexes", "titles");
   EXPECT_FALSE(still.applied);
   EXPECT_THAT(still.text, HasSubstr("the remedy failed: "));
+
+  found = examine();
+  const auto again = about(found, "indexes", "titles");
+  EXPECT_FALSE(again.safe) << "each try leaves one more invalid index";
+  EXPECT_THAT(again.remedy, HasSubstr("mend the rows"));
+  EXPECT_EQ(about(found, "indexes", "titles_ccnew").remedy, "DROP INDEX CONCURRENTLY titles_ccnew");
+}
+
+TEST_F(doctor_test, who_may_not_mend_is_told_who_may) {
+  run("ALTER TABLE videos SET (autovacuum_enabled = off)");
+  run(many_videos);
+  ASSERT_TRUE(test::eventually([&] { return !seen("statistics", "videos").text.empty(); }));
+  run("DO 'BEGIN CREATE ROLE guest LOGIN; EXCEPTION WHEN duplicate_object THEN END'");
+  run("GRANT SELECT ON ALL TABLES IN SCHEMA public TO guest");
+  const auto owner = options_.user;
+  options_.user = "guest";
+  auto found = examine();
+  const auto stale = about(found, "statistics", "videos");
+  EXPECT_FALSE(stale.safe) << "the server would skip the table with a warning";
+  EXPECT_EQ(stale.remedy, "as " + owner + ": ANALYZE videos");
+  EXPECT_EQ(about(found, "connections", "guest").remedy, "GRANT pg_monitor TO guest");
+  options_.user = owner;
 }
 
 TEST_F(doctor_test, a_bloated_index_is_found_by_its_pages) {
@@ -229,7 +251,7 @@ class doctor_command_test : public doctor_test {
         {.arguments = std::move(arguments),
          .environment = {"DATABASE_HOST=" + options_.host, "DATABASE_NAME=" + options_.name,
                          "DATABASE_USER=" + options_.user,
-                         "DATABASE_PORT=" + std::to_string(options_.port)},
+                         "DATABASE_PORT=" + std::to_string(options_.port), "DATABASE_POOL_SIZE=57"},
          .directory = directory_.path(),
          .output = directory_.path() / "output",
          .user = std::nullopt}};
@@ -256,6 +278,14 @@ TEST_F(doctor_command_test, tells_findings_and_exits_with_8_until_they_are_mende
   EXPECT_EQ(command({"--apply", "--json"}), 0) << output_;
   EXPECT_THAT(output_, StartsWith(R"({"findings":[{"level":")"));
   EXPECT_THAT(output_, HasSubstr(R"("remedy":"ANALYZE videos","safe":true,"applied":true})"));
+}
+
+TEST_F(doctor_command_test, looks_at_the_pool_of_the_environment_also_with_a_dsn) {
+  const auto dsn = "postgresql://" + options_.user + "@/" + options_.name +
+                   "?host=" + options_.host + "&port=" + std::to_string(options_.port);
+  options_.host = "/nowhere";
+  command({"--dsn", dsn});
+  EXPECT_THAT(output_, HasSubstr("this pool may open 77 connections"));
 }
 
 TEST_F(doctor_command_test, a_server_that_is_not_there_is_an_error) {

@@ -117,6 +117,9 @@ TEST(migrate_tool, tells_by_its_exit_code) {
   EXPECT_EQ(migrate.run({"status", "--check"}), 0);
   EXPECT_EQ(migrate.run({"verify"}), 0);
   EXPECT_EQ(migrate.run({"down"}), 2);
+  for (const auto* steps : {"-1", "0", "99999999999999999999", "two"}) {
+    EXPECT_EQ(migrate.run({"down", "--steps", steps, "--yes"}), 2) << steps;
+  }
   EXPECT_EQ(migrate.run({"down", "--to", "0"}), 1) << "loses data";
   std::ofstream{migrate.folder() / "0002_b.up.sql"} << "SELECT 'changed'";
   EXPECT_EQ(migrate.run({"status", "--check"}), 4);

@@ -51,8 +51,9 @@ class SOUNDHASH_DB_EXPORT cache {
       std::span<const std::string_view> keys) const;
 
   /// Keeps a value for `ttl` (±10 %, so that what is set together does not end together); zero:
-  /// `cache_options::ttl`. False: it was not kept. Nothing ties such a value to rows: to keep what
-  /// was computed from rows, use `cached`.
+  /// `cache_options::ttl`. False: it was not kept (Redis did not answer, or it has more than
+  /// `cache_options::max_value_bytes`), and what was there before may still be. Nothing ties such a
+  /// value to rows: to keep what was computed from rows, use `cached`.
   bool set(std::string_view key, std::string_view value, std::chrono::milliseconds ttl = {});
   /// Removes a value. False: Redis did not answer, and the value may still be there.
   bool del(std::string_view key);
