@@ -232,8 +232,7 @@ TEST_F(redis_tls_test, tls_1_2_will_do) {
 /// Redis waits for the end of a line, which never comes.
 TEST_F(redis_tls_test, a_server_without_tls_is_found_out_by_its_silence) {
   private_redis plain{{.tcp = true}};
-  auto impatient = options(plain, files_->server.file);
-  const auto refused = session::open(impatient, deadline::in(200ms));
+  const auto refused = session::open(options(plain, files_->server.file), deadline::in(500ms));
   EXPECT_EQ(refused.failure(),
             "TLS with localhost: no answer in time; perhaps the server does not speak TLS at this "
             "port");
@@ -324,7 +323,7 @@ TEST_F(redis_tls_test, a_handshake_that_hangs_is_over_by_the_connect_timeout) {
   test::tcp_proxy link{upstream_of(server())};
   auto by_link = options();
   by_link.port = link.options().port;
-  by_link.connect_timeout = 200ms;
+  by_link.connect_timeout = 500ms;
   int hangs = 0;
   for (const std::size_t passing : {1U, 300U, 600U}) {
     link.arm({.what = test::effect::silence, .after = passing});
@@ -334,6 +333,20 @@ TEST_F(redis_tls_test, a_handshake_that_hangs_is_over_by_the_connect_timeout) {
     EXPECT_EQ(link.struck(), ++hangs) << passing;
     EXPECT_THAT(hung.failure(), HasSubstr("no answer in time")) << passing;
   }
+}
+
+TEST_F(redis_tls_test, the_end_of_a_client_does_not_wait_for_a_handshake) {
+  test::tcp_proxy link{upstream_of(server())};
+  auto by_link = options();
+  by_link.port = link.options().port;
+  by_link.connect_timeout = 60s;
+  link.arm({.what = test::effect::silence, .after = 300});
+  auto hanging = std::make_unique<client>(by_link);
+  EXPECT_FALSE(hanging->available());
+  EXPECT_TRUE(test::eventually([&] { return link.struck() == 1; }));
+  const auto began = deadline::clock::now();
+  hanging.reset();
+  EXPECT_LT(deadline::clock::now() - began, grace);
 }
 
 TEST_F(redis_tls_test, a_server_that_is_stopped_costs_one_budget_and_is_used_again) {
