@@ -296,7 +296,15 @@ TEST_F(redis_tls_test, each_reconnect_reads_the_files_again) {
   })) << client.stats().why;
 }
 
-TEST_F(redis_tls_test, a_server_that_stops_says_goodbye) {
+TEST_F(redis_tls_test, a_server_that_says_goodbye_has_closed_the_connection) {
+  auto only = session::open(options(), deadline::in(10s));
+  ASSERT_TRUE(only.available()) << only.failure();
+  server().ask({"CLIENT", "KILL", "TYPE", "normal"});
+  EXPECT_FALSE(only.next_push(deadline::in(10s)));
+  EXPECT_EQ(only.failure(), "the server closed the connection");
+}
+
+TEST_F(redis_tls_test, a_server_that_was_stopped_is_used_once_it_is_back) {
   private_redis mortal{secured(files_->server)};
   const auto client = connected(options(mortal, files_->server.file));
   mortal.stop();

@@ -30,7 +30,7 @@ certificate make_certificate(const std::filesystem::path& folder, const std::str
 certificate make_expired_certificate(const std::filesystem::path& folder, const std::string& name) {
   const auto signer = make_certificate(folder, name + "-signer");
   certificate made{folder / (name + ".crt"), signer.key};
-  run_openssl("x509 -days -1 -in " + signer.file.string() + " -signkey " + signer.key.string() +
+  run_openssl("x509 -days 0 -in " + signer.file.string() + " -signkey " + signer.key.string() +
               " -out " + made.file.string());
   return made;
 }

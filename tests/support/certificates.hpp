@@ -18,7 +18,7 @@ struct certificate {
 certificate make_certificate(const std::filesystem::path& folder, const std::string& name,
                              const std::string& subjects = "DNS:localhost");
 
-/// The same, but it was over yesterday.
+/// The same, but it ended when it was made.
 certificate make_expired_certificate(const std::filesystem::path& folder, const std::string& name);
 
 }  // namespace soundhash::db::test

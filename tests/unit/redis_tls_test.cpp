@@ -1,25 +1,33 @@
 #include "cache/redis_tls.hpp"
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <openssl/bio.h>
 #include <openssl/ssl.h>
+#include <sys/socket.h>
 
 #include "cache/link_error.hpp"
+#include "cache/redis_link.hpp"
 #include "support/caught.hpp"
 #include "support/certificates.hpp"
+#include "support/sockets.hpp"
 #include "testing/temporary_directory.hpp"
 
 /// A session whose other end is OpenSSL's server; the test carries the bytes.
 namespace soundhash::db::redis {
 namespace {
 
+using namespace std::chrono_literals;
 using test::caught;
 using ::testing::HasSubstr;
 
@@ -79,11 +87,12 @@ class tls_server {
 
 class redis_tls_session_test : public ::testing::Test {
  protected:
-  tls_session begin(const std::string& host = "localhost") {
+  tls_context context() {
     redis_tls_options options;
     options.ca_file = own_.file.string();
-    return tls_session{tls_context{options}, host};
+    return tls_context{options};
   }
+  tls_session begin(const std::string& host = "localhost") { return tls_session{context(), host}; }
   /// Carries bytes until nobody has any.
   static void shake_hands(tls_session& client, tls_server& server) {
     for (auto sent = records_of(client); !sent.empty(); sent = records_of(client)) {
@@ -178,6 +187,35 @@ TEST_F(redis_tls_session_test, an_older_protocol_is_refused) {
   client.take(server.records());
   EXPECT_THAT(caught<link_error>([&] { static_cast<void>(client.read()); }).what(),
               HasSubstr("protocol version"));
+}
+
+/// What a server says before it hangs up tells more than that it did.
+TEST_F(redis_tls_session_test, a_link_hears_an_alert_although_it_can_send_no_more) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+  ::fcntl(ends[0], F_SETFL, O_NONBLOCK);
+  link client{ends[0], nullptr};
+  std::optional<test::descriptor> socket{ends[1]};
+  tls_server server{own_, TLS1_3_VERSION};
+  std::thread other{[&] {
+    std::string buffer(10'000, '\0');
+    while (SSL_is_init_finished(server.get()) == 0) {
+      const auto size = ::recv(socket->get(), buffer.data(), buffer.size(), 0);
+      ASSERT_GT(size, 0);
+      server.take(buffer.substr(0, static_cast<std::size_t>(size)));
+      ASSERT_TRUE(test::send_all(*socket, server.records()));
+    }
+  }};
+  client.secure(context(), "localhost", deadline::in(10s));
+  other.join();
+  server.take(std::string{"\x17\x03\x03\x00\x20", 5} + std::string(32, 'x'));
+  ASSERT_TRUE(test::send_all(*socket, server.records()));
+  socket.reset();
+  const command ping{"PING"};
+  EXPECT_THAT(caught<link_error>([&] {
+                client.send({&ping, 1}, deadline::in(10s));
+              }).what(),
+              HasSubstr("alert bad record mac"));
 }
 
 TEST_F(redis_tls_session_test, bytes_that_are_no_records_are_told) {
