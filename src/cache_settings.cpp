@@ -117,6 +117,10 @@ constexpr std::array known{
             [](auto& into, const auto& given) { into.cache.sentinels = sentinels(given); }},
     setting{"SOUNDHASH_DB_REDIS_SENTINEL_MASTER",
             [](auto& into, const auto& given) { into.cache.sentinel_master = text(given); }},
+    setting{"SOUNDHASH_DB_REDIS_SENTINEL_USER",
+            [](auto& into, const auto& given) { into.cache.sentinel_user = text(given); }},
+    setting{"SOUNDHASH_DB_REDIS_SENTINEL_PASSWORD",
+            [](auto& into, const auto& given) { into.cache.sentinel_password = hidden(given); }},
     setting{"SOUNDHASH_DB_REDIS_CONNECT_TIMEOUT_MS",
             [](auto& into, const auto& given) {
               into.cache.connect_timeout = in_milliseconds(given, timeout_bounds);
@@ -163,7 +167,20 @@ constexpr std::array known{
             }},
 };
 
-void validate_tls(const redis_tls_options& tls) {
+/// Nothing reads along on a Unix socket, and Redis speaks no TLS there.
+void require_tcp(const cache_options& cache) {
+  const auto is_path = [](const std::string& host) { return host.starts_with('/'); };
+  const auto sentinel = [&](const sentinel_address& one) { return is_path(one.host); };
+  if (cache.sentinels.empty() ? is_path(cache.host)
+                              : std::ranges::any_of(cache.sentinels, sentinel)) {
+    throw config_error{"cache.tls", "is enabled for a unix socket, which has none",
+                       "not enabled, or the name of a host"};
+  }
+}
+
+void validate_tls(const cache_options& cache) {
+  const auto& tls = cache.tls;
+  if (tls.enabled) require_tcp(cache);
   const bool has_files = !tls.ca_file.empty() || !tls.certificate.empty() || !tls.key.empty();
   if (has_files && !tls.enabled) {
     throw config_error{"cache.tls", "has files but is not enabled", "enabled, or no files"};
@@ -186,6 +203,9 @@ void validate_sentinels(const cache_options& cache) {
     require_within("cache.sentinels", one.port, port_bounds);
   }
   require_name("cache.sentinel_master", cache.sentinel_master);
+  require_text("cache.sentinel_user", cache.sentinel_user, text_form,
+               !has_control_character(cache.sentinel_user));
+  require_no_nul("cache.sentinel_password", cache.sentinel_password.reveal());
 }
 
 void validate_lifetimes(const cache_options& cache) {
@@ -209,7 +229,7 @@ void validate_cache(const cache_options& cache) {
   require_within("cache.db", cache.db, db_bounds);
   require_text("cache.user", cache.user, text_form, !has_control_character(cache.user));
   require_no_nul("cache.password", cache.password.reveal());
-  validate_tls(cache.tls);
+  validate_tls(cache);
   validate_sentinels(cache);
   require_within("cache.connect_timeout", cache.connect_timeout, timeout_bounds);
   require_within("cache.command_timeout", cache.command_timeout, timeout_bounds);

@@ -25,7 +25,7 @@ namespace soundhash::db {
 /// Thread safety: safe for concurrent use.
 class cache_stack {
  public:
-  /// Throws: config_error when this build has no Redis client, or no TLS and that is asked for.
+  /// Throws: config_error when this build has no Redis client, or a file of TLS cannot be used.
   explicit cache_stack(const database_options& options);
   ~cache_stack();
   cache_stack(const cache_stack&) = delete;

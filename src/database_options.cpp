@@ -29,6 +29,8 @@ using variable_map = std::map<std::string, std::string>;
 
 constexpr std::string_view own_prefix = "SOUNDHASH_DB_";
 constexpr std::string_view url_variable = "DATABASE_URL";
+constexpr std::array<std::string_view, 3> passwords{"DATABASE_PASSWORD", "REDIS_PASSWORD",
+                                                    "SOUNDHASH_DB_REDIS_SENTINEL_PASSWORD"};
 constexpr std::string_view schema_form =
     "an identifier of at most 63 of a-z, 0-9 and _, not beginning with a digit or pg_";
 constexpr std::string_view application_name_form = "at most 63 printable ASCII characters";
@@ -203,7 +205,7 @@ bool is_own_name(std::string_view name) {
 }
 
 bool is_password(std::string_view name) {
-  return name == "DATABASE_PASSWORD" || name == "REDIS_PASSWORD";
+  return std::ranges::find(passwords, name) != passwords.end();
 }
 
 std::string own_names() {
@@ -269,9 +271,8 @@ bool url_holds_password(std::string_view url) {
 
 bool holds_password(const variable_map& variables) {
   const auto* url = value_of(variables, url_variable);
-  return value_of(variables, "DATABASE_PASSWORD") != nullptr ||
-         value_of(variables, "REDIS_PASSWORD") != nullptr ||
-         (url != nullptr && url_holds_password(*url));
+  const auto given = [&](std::string_view name) { return value_of(variables, name) != nullptr; };
+  return std::ranges::any_of(passwords, given) || (url != nullptr && url_holds_password(*url));
 }
 
 void warn_if_exposed(const dotenv_file& file, const std::filesystem::path& path) {

@@ -12,4 +12,10 @@ class link_error : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// The same, since the other end is gone.
+class link_lost : public link_error {
+ public:
+  using link_error::link_error;
+};
+
 }  // namespace soundhash::db::redis

@@ -203,7 +203,8 @@ struct client::impl {
 };
 
 client::client(cache_options options, client_hooks hooks) {
-  require_supported(options);
+  // Mistakes in the files of TLS are told now; each reconnect reads them again.
+  if (options.tls.enabled) static_cast<void>(tls_context{options.tls});
   impl_ = std::make_unique<impl>(std::move(options), std::move(hooks));
 }
 

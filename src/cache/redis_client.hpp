@@ -46,7 +46,7 @@ struct client_stats {
 class client final : public caller {
  public:
   /// Connects to nothing.
-  /// Throws: config_error when TLS is asked for.
+  /// Throws: config_error when a file of TLS cannot be used.
   explicit client(cache_options options, client_hooks hooks = {});
   /// Waits for the client's thread, which stops within a second (a name lookup) at most. Nobody may
   /// be in a call.

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdlib>
+#include <optional>
+#include <span>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -24,6 +27,17 @@ namespace soundhash::db::redis {
 namespace {
 
 constexpr std::string_view client_name = "soundhash-db";
+
+using tls_handle = std::shared_ptr<const tls_context>;
+
+tls_handle read_tls(const redis_tls_options& options) {
+  if (!options.enabled) return nullptr;
+  try {
+    return std::make_shared<const tls_context>(options);
+  } catch (const config_error& failure) {
+    throw link_error{failure.what()};
+  }
+}
 
 /// An address as the kernel wants it.
 struct socket_address {
@@ -89,10 +103,11 @@ std::unique_ptr<link> begin_connect(const socket_address& to, const interruption
   return made;
 }
 
-std::unique_ptr<link> connect_one(const socket_address& to, deadline until,
+std::unique_ptr<link> connect_one(const socket_address& to, const location& where, deadline until,
                                   const interruption* stop) {
   auto made = begin_connect(to, stop);
   made->wait_connected(until);
+  if (where.tls) made->secure(*where.tls, where.host, until);
   return made;
 }
 
@@ -128,13 +143,15 @@ struct greeting {
   }
 };
 
+std::optional<command> login(const std::string& user, const secret& password) {
+  if (!user.empty()) return command{"AUTH", user, password.reveal()};
+  if (!password.empty()) return command{"AUTH", password.reveal()};
+  return std::nullopt;
+}
+
 greeting greet(const cache_options& options) {
   greeting made;
-  if (!options.user.empty()) {
-    made.add(step::login, {"AUTH", options.user, options.password.reveal()});
-  } else if (!options.password.empty()) {
-    made.add(step::login, {"AUTH", options.password.reveal()});
-  }
+  if (auto who = login(options.user, options.password)) made.add(step::login, std::move(*who));
   if (options.db != 0) made.add(step::select, {"SELECT", std::to_string(options.db)});
   made.add(step::name, {"CLIENT", "SETNAME", client_name});
   made.add(step::role, {"ROLE"});
@@ -168,28 +185,48 @@ std::vector<std::string> resolve_host(const std::string& host, deadline until) {
   }
 }
 
-location locate_host(const std::string& host, std::uint16_t port, deadline until) {
-  if (is_path(host)) return {{host}, 0};
-  return {resolve_host(host, until), port};
+location locate_host(const std::string& host, std::uint16_t port, const tls_handle& tls,
+                     deadline until) {
+  if (is_path(host)) return {{host}, 0, host, tls};
+  return {resolve_host(host, until), port, host, tls};
 }
 
-location ask_sentinel(const sentinel_address& sentinel, const std::string& master, deadline until,
-                      const interruption* stop) {
-  const auto asked = connect(locate_host(sentinel.host, sentinel.port, until), until, stop);
-  const command question{"SENTINEL", "get-master-addr-by-name", master};
-  const auto answer = asked->exchange({&question, 1}, until).front();
+/// A server that expects TLS hangs up on who speaks plainly, and does not say why.
+std::vector<reply> say_first(link& to, std::span<const command> commands, const location& where,
+                             deadline until) {
+  try {
+    return to.exchange(commands, until);
+  } catch (const link_lost& failure) {
+    if (where.tls || is_path(where.host)) throw;
+    throw link_lost{std::string{failure.what()} + "; perhaps the server expects TLS"};
+  }
+}
+
+/// The login of a sentinel is its own: it may know less than the master's.
+location ask_sentinel(const cache_options& options, const sentinel_address& sentinel,
+                      const tls_handle& tls, deadline until, const interruption* stop) {
+  const auto where = locate_host(sentinel.host, sentinel.port, tls, until);
+  const auto asked = connect(where, until, stop);
+  std::vector<command> said;
+  auto who = login(options.sentinel_user, options.sentinel_password);
+  if (who) said.push_back(std::move(*who));
+  said.push_back({"SENTINEL", "get-master-addr-by-name", options.sentinel_master});
+  const auto answers = say_first(*asked, said, where, until);
+  if (who) check(step::login, answers.front());
+  const auto& answer = answers.back();
   if (answer.is_error()) throw_unfit(answer);
   if (answer.items.size() != 2) throw link_error{"it knows no master of this name"};
   const int port = std::atoi(answer.items[1].text.c_str());
   if (port <= 0 || port > 65535) throw link_error{"broken answer: the port of the master"};
-  return locate_host(answer.items[0].text, static_cast<std::uint16_t>(port), until);
+  return locate_host(answer.items[0].text, static_cast<std::uint16_t>(port), tls, until);
 }
 
-location ask_sentinels(const cache_options& options, deadline until, const interruption* stop) {
+location ask_sentinels(const cache_options& options, const tls_handle& tls, deadline until,
+                       const interruption* stop) {
   std::string why;
   for (const auto& sentinel : options.sentinels) {
     try {
-      return ask_sentinel(sentinel, options.sentinel_master,
+      return ask_sentinel(options, sentinel, tls,
                           std::min(until, deadline::in(options.connect_timeout)), stop);
     } catch (const link_error& failure) {
       why += (why.empty() ? "" : "; ") + sentinel.host + ":" + std::to_string(sentinel.port) +
@@ -207,25 +244,20 @@ std::string describe(const cache_options& options) {
   return options.host + ":" + std::to_string(options.port);
 }
 
-void require_supported(const cache_options& options) {
-  if (!options.tls.enabled) return;
-  throw config_error{"SOUNDHASH_DB_REDIS_TLS", "this release does not speak TLS to Redis",
-                     "false; a unix socket or a TLS tunnel can stand between"};
-}
-
 location locate(const cache_options& options, deadline until, const interruption* stop) {
-  if (!options.sentinels.empty()) return ask_sentinels(options, until, stop);
-  return locate_host(options.host, options.port, until);
+  const auto tls = read_tls(options.tls);
+  if (!options.sentinels.empty()) return ask_sentinels(options, tls, until, stop);
+  return locate_host(options.host, options.port, tls, until);
 }
 
 std::unique_ptr<link> connect(const location& where, deadline until, const interruption* stop) {
   if (is_path(where.addresses.front())) {
-    return connect_one(unix_address(where.addresses.front()), until, stop);
+    return connect_one(unix_address(where.addresses.front()), where, until, stop);
   }
   for (auto left = where.addresses.size();; --left) {
     const auto& numeric = where.addresses[where.addresses.size() - left];
     try {
-      return connect_one(internet_address(numeric, where.port), share(until, left), stop);
+      return connect_one(internet_address(numeric, where.port), where, share(until, left), stop);
     } catch (const link_error&) {
       if (left == 1) throw;
     }
@@ -236,7 +268,7 @@ std::unique_ptr<link> establish(const cache_options& options, const location& wh
                                 const interruption* stop) {
   auto made = connect(where, until, stop);
   const auto said = greet(options);
-  const auto answers = made->exchange(said.commands, until);
+  const auto answers = say_first(*made, said.commands, where, until);
   for (std::size_t i = 0; i < answers.size(); ++i) check(said.steps[i], answers[i]);
   return made;
 }

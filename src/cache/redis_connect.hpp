@@ -10,6 +10,7 @@
 
 #include "cache/interruption.hpp"
 #include "cache/redis_link.hpp"
+#include "cache/redis_tls.hpp"
 
 namespace soundhash::db::redis {
 
@@ -17,21 +18,20 @@ namespace soundhash::db::redis {
 struct location {
   std::vector<std::string> addresses;  ///< numeric, or the path of one Unix socket
   std::uint16_t port = 0;
+  std::string host{};                        ///< the name that the addresses are of
+  std::shared_ptr<const tls_context> tls{};  ///< nullptr: plain
 };
 
 /// The server of the options, for log lines: "localhost:6379", a path, "the master mymaster".
 [[nodiscard]] std::string describe(const cache_options& options);
 
-/// Refuses what this build cannot do.
-/// Throws: config_error when TLS is asked for.
-void require_supported(const cache_options& options);
-
 /// Asks the name service, or the sentinels in their order, each for the connect timeout at most.
+/// Reads the files of TLS, if there is TLS: once for all connections to this location.
 /// Throws: link_error.
 [[nodiscard]] location locate(const cache_options& options, deadline until,
                               const interruption* stop);
 
-/// Connects without saying anything.
+/// Connects, with TLS if the location has it, and asks for nothing.
 /// Throws: link_error.
 [[nodiscard]] std::unique_ptr<link> connect(const location& where, deadline until,
                                             const interruption* stop);

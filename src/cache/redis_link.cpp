@@ -8,6 +8,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <soundhash/db/core/error.hpp>
+
+#include "cache/redis_tls.hpp"
 #include "core/poll_until.hpp"
 
 namespace soundhash::db::redis {
@@ -18,7 +21,11 @@ bool would_block(int code) noexcept {
 }
 
 [[noreturn]] void throw_lost(int code) {
-  throw link_error{"connection lost: " + std::generic_category().message(code)};
+  throw link_lost{"connection lost: " + std::generic_category().message(code)};
+}
+
+[[noreturn]] void throw_closed() {
+  throw link_lost{"the server closed the connection"};
 }
 
 }  // namespace
@@ -41,21 +48,72 @@ void link::wait_connected(deadline until) {
   if (code != 0) throw link_error{"cannot connect: " + std::generic_category().message(code)};
 }
 
+void link::secure(const tls_context& context, const std::string& host, deadline until) {
+  tls_ = std::make_unique<tls_session>(context, host);
+  const auto failed = [&](const std::string& why) {
+    return "TLS with " + sanitize(host, 255) + ": " + why +
+           "; perhaps the server does not speak TLS at this port";
+  };
+  try {
+    if (!shake_hands(until)) throw link_error{failed("no answer in time")};
+  } catch (const link_lost&) {
+    throw link_lost{failed("the server hung up during the handshake")};
+  }
+}
+
+bool link::shake_hands(deadline until) {
+  tls_->move_records_to(records_);
+  for (flush(); !tls_->established(); flush()) {
+    if (until.passed() || !wait(until)) return false;
+    receive();
+  }
+  return true;
+}
+
 void link::flush() {
-  while (sent_ < output_.size()) {
-    const auto count =
-        ::send(socket_, output_.data() + sent_, output_.size() - sent_, MSG_NOSIGNAL);
+  if (tls_) return flush_records();
+  send_now(output_);
+}
+
+/// A slice at a time, so that a large value is not there twice.
+void link::flush_records() {
+  while (send_now(records_) && sealed_ < output_.size()) {
+    const auto slice = std::string_view{output_}.substr(sealed_, slice_bytes);
+    tls_->write(slice);
+    tls_->move_records_to(records_);
+    sealed_ += slice.size();
+  }
+  if (sealed_ < output_.size()) return;
+  output_.clear();
+  sealed_ = 0;
+}
+
+/// Sends what the socket takes of `bytes`; true when that was all.
+bool link::send_now(std::string& bytes) {
+  while (sent_ < bytes.size()) {
+    const auto count = ::send(socket_, bytes.data() + sent_, bytes.size() - sent_, MSG_NOSIGNAL);
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0 && would_block(errno)) return;
-    if (count < 0) throw_lost(errno);
+    if (count < 0 && would_block(errno)) return false;
+    if (count < 0) lose(errno);
     sent_ += static_cast<std::size_t>(count);
   }
-  output_.clear();
+  bytes.clear();
   sent_ = 0;
+  return true;
+}
+
+/// A server that refuses our certificate says so and hangs up, while we go on sending.
+void link::lose(int code) {
+  for (ssize_t count = 1; tls_ && count > 0;) {
+    count = ::recv(socket_, input_.get(), read_bytes, 0);
+    if (count > 0) take({input_.get(), static_cast<std::size_t>(count)});
+  }
+  throw_lost(code);
 }
 
 bool link::wait(deadline until) {
-  return wait_for(output_.empty() ? POLLIN : POLLIN | POLLOUT, until);
+  if (tls_ && tls_->closed()) throw_closed();
+  return wait_for(flushed() ? POLLIN : POLLIN | POLLOUT, until);
 }
 
 bool link::wait_for(short events, deadline until) {
@@ -69,9 +127,19 @@ bool link::wait_for(short events, deadline until) {
 
 void link::receive() {
   const auto count = ::recv(socket_, input_.get(), read_bytes, 0);
-  if (count > 0) return reader_.feed({input_.get(), static_cast<std::size_t>(count)});
-  if (count == 0) throw link_error{"the server closed the connection"};
+  if (count > 0) return take({input_.get(), static_cast<std::size_t>(count)});
+  if (count == 0 && tls_ && !tls_->closed()) {
+    throw link_lost{"connection lost: it ended without the close_notify of TLS"};
+  }
+  if (count == 0) throw_closed();
   if (!would_block(errno) && errno != EINTR) throw_lost(errno);
+}
+
+void link::take(std::string_view bytes) {
+  if (!tls_) return reader_.feed(bytes);
+  tls_->take(bytes);
+  for (auto plain = tls_->read(); !plain.empty(); plain = tls_->read()) reader_.feed(plain);
+  tls_->move_records_to(records_);
 }
 
 std::vector<reply> link::exchange(std::span<const command> commands, deadline until) {
@@ -89,7 +157,7 @@ std::vector<reply> link::exchange(std::span<const command> commands, deadline un
 
 void link::send(std::span<const command> commands, deadline until) {
   for (const auto& each : commands) each.append_to(output_);
-  for (flush(); !output_.empty(); flush()) {
+  for (flush(); !flushed(); flush()) {
     if (until.passed() || !wait(until)) throw link_error{"the server reads nothing"};
     receive();
   }

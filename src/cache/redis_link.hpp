@@ -17,6 +17,9 @@
 
 namespace soundhash::db::redis {
 
+class tls_context;
+class tls_session;
+
 /// A connected socket to Redis. Waits have deadlines of their own (hiredis' are per read); sending
 /// raises no SIGPIPE (hiredis' does). Every function throws link_error once the link is of no more
 /// use; nobody may use it after that, since a late answer would be taken for another's.
@@ -31,6 +34,8 @@ class link {
 
   /// After a connect() under way.
   void wait_connected(deadline until);
+  /// Ahead of all else: from now on in TLS, with the server that has a certificate for `host`.
+  void secure(const tls_context& context, const std::string& host, deadline until);
 
   /// What is to be sent next; append to it.
   [[nodiscard]] std::string& output() noexcept { return output_; }
@@ -55,15 +60,27 @@ class link {
 
  private:
   bool wait_for(short events, deadline until);
+  bool shake_hands(deadline until);
+  /// Is all sent?
+  [[nodiscard]] bool flushed() const noexcept { return output_.empty() && records_.empty(); }
+  bool send_now(std::string& bytes);
+  void flush_records();
+  void take(std::string_view bytes);
+  [[noreturn]] void lose(int code);
 
   static constexpr std::size_t read_bytes = std::size_t{32} << 10U;
+  static constexpr std::size_t slice_bytes = std::size_t{64} << 10U;
 
   int socket_;
   const interruption* stop_;
   reply_reader reader_;
   std::string output_;
-  std::size_t sent_ = 0;  // of output_
+  std::size_t sent_ = 0;  // of output_, or of records_ if there is TLS
   std::unique_ptr<char[]> input_;
+
+  std::unique_ptr<tls_session> tls_;  // nullptr: none
+  std::string records_;
+  std::size_t sealed_ = 0;  // of output_, in records that were made
 };
 
 }  // namespace soundhash::db::redis

@@ -8,7 +8,6 @@
 namespace soundhash::db::redis {
 
 session session::open(const cache_options& options, deadline until, const interruption* stop) {
-  require_supported(options);
   try {
     return session{establish(options, locate(options, until, stop), until, stop)};
   } catch (const link_error& failure) {

@@ -24,7 +24,6 @@ class session final : public caller {
  public:
   /// Finds the server (its name, or the master that the sentinels name), connects and says who we
   /// are, all by `until`. A failure gives a dead session that knows why. `stop` outlives it.
-  /// Throws: config_error when TLS is asked for.
   [[nodiscard]] static session open(const cache_options& options, deadline until,
                                     const interruption* stop = nullptr);
   explicit session(std::unique_ptr<link> established);

@@ -16,12 +16,11 @@
 #include <spdlog/sinks/ostream_sink.h>
 #include <spdlog/spdlog.h>
 
-#include <soundhash/db/core/error.hpp>
 #include <soundhash/db/observe/logger.hpp>
 
-#include "support/caught.hpp"
 #include "support/eventually.hpp"
 #include "support/private_redis.hpp"
+#include "support/scripted_redis.hpp"
 
 /// The client against a real server.
 namespace soundhash::db::redis {
@@ -322,13 +321,6 @@ TEST_F(redis_client_test, a_name_that_nobody_knows_is_a_cause_like_any_other) {
   }
 }
 
-TEST_F(redis_client_test, tls_is_refused_where_there_is_none) {
-  auto options = server_.options();
-  options.tls.enabled = true;
-  EXPECT_EQ(test::caught<config_error>([&] { client{options}; }).variable(),
-            "SOUNDHASH_DB_REDIS_TLS");
-}
-
 TEST_F(redis_client_test, a_session_hears_what_it_has_subscribed_to) {
   auto listening = session::open(server_.options(), deadline::in(10s));
   ASSERT_TRUE(listening.available()) << listening.failure();
@@ -380,6 +372,40 @@ TEST_F(redis_client_test, sentinels_name_the_master_also_after_a_failover) {
   EXPECT_THAT(ask(*client, {"INFO", "server"}),
               HasSubstr("tcp_port:" + std::to_string(replica.tcp_options().port)));
   EXPECT_EQ(ask(*client, {"SET", "b", "1"}), "OK");
+}
+
+TEST_F(redis_client_test, a_sentinel_has_a_login_of_its_own) {
+  const private_redis sentinel{
+      {.tcp = true, .password = "of-sentinel", .sentinel_of = server_.tcp_options().port}};
+  auto options = patient({});
+  options.sentinels = {{"127.0.0.1", sentinel.tcp_options().port}};
+  options.sentinel_password = secret{"of-sentinel"};
+  EXPECT_EQ(ask(*connected(options), {"PING"}), "PONG");
+
+  options.sentinel_user = "default";
+  EXPECT_EQ(ask(*connected(options), {"PING"}), "PONG");
+
+  for (const std::string wrong : {"", "of-master"}) {
+    options.sentinel_password = secret{wrong};
+    const auto refused = session::open(options, deadline::in(10s));
+    EXPECT_FALSE(refused.available());
+    EXPECT_THAT(refused.failure(), HasSubstr("AUTH was refused: WRONGPASS"));
+  }
+}
+
+TEST_F(redis_client_test, a_sentinel_is_never_told_the_masters_login) {
+  const auto port = std::to_string(server_.tcp_options().port);
+  test::scripted_redis sentinel{[&](const auto& said) -> std::optional<std::string> {
+    if (said.front() != "SENTINEL") return "-ERR unknown command\r\n";
+    return "*2\r\n$9\r\n127.0.0.1\r\n$" + std::to_string(port.size()) + "\r\n" + port + "\r\n";
+  }};
+  auto options = patient({});
+  options.sentinels = {{sentinel.options().host, sentinel.options().port}};
+  options.user = "service";
+  options.password = secret{"of-master"};
+  const auto refused = session::open(options, deadline::in(10s));
+  EXPECT_THAT(refused.failure(), HasSubstr("AUTH was refused: WRONGPASS")) << "by the master";
+  EXPECT_THAT(sentinel.heard(), ElementsAre("SENTINEL get-master-addr-by-name mymaster"));
 }
 
 }  // namespace

@@ -1,5 +1,4 @@
 #include <cstdint>
-#include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -14,6 +13,7 @@
 
 #include "conninfo_from_options.hpp"
 #include "support/caught.hpp"
+#include "support/certificates.hpp"
 #include "support/eventually.hpp"
 #include "support/sql.hpp"
 #include "support/tcp_proxy.hpp"
@@ -31,27 +31,17 @@ using ::testing::Not;
 
 namespace fs = std::filesystem;
 
-/// A key and a certificate signed by itself, for the name "localhost".
-void make_certificate(const fs::path& certificate, const fs::path& key) {
-  const auto command =
-      "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes "
-      "-days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout " +
-      key.string() + " -out " + certificate.string() + " 2>/dev/null";
-  ASSERT_EQ(std::system(command.c_str()), 0) << "openssl failed";
-}
-
 class tls_test : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
     server_ = new testing::private_postgres{{.tcp = true}};
     const fs::path data = fs::path{server_->options().host} / "data";
-    root_ = data / "server.crt";
-    other_root_ = data / "other.crt";
-    make_certificate(root_, data / "server.key");
-    make_certificate(other_root_, data / "other.key");
+    const auto own = test::make_certificate(data, "server");
+    root_ = own.file;
+    other_root_ = test::make_certificate(data, "other").file;
     struct stat owner {};
     ASSERT_EQ(::stat(data.c_str(), &owner), 0);
-    for (const auto& file : {root_, data / "server.key"}) {
+    for (const auto& file : {own.file, own.key}) {
       ASSERT_EQ(::chown(file.c_str(), owner.st_uid, owner.st_gid), 0);
       ASSERT_EQ(::chmod(file.c_str(), S_IRUSR | S_IWUSR), 0);
     }

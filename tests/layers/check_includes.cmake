@@ -37,7 +37,7 @@ endfunction()
 # Sets `problem` when a file of `layer` (public: a public header) may not have this #include line.
 function(judge layer is_public line out)
   set(${out} "" PARENT_SCOPE)
-  if(line MATCHES "<(pqxx|libpq|postgresql|fmt|spdlog|hiredis)|<libpq-fe")
+  if(line MATCHES "<(pqxx|libpq|postgresql|fmt|spdlog|hiredis|openssl)|<libpq-fe")
     if(is_public)
       set(${out} "a public header exposes a third-party library" PARENT_SCOPE)
     endif()

@@ -73,9 +73,10 @@ struct private_redis::impl {
       all.insert(all.end(), {write_sentinel_file().string(), "--sentinel"});
       return all;
     }
-    all.insert(all.end(), {"--port", std::to_string(port), "--bind", "127.0.0.1", "--save", "",
-                           "--appendonly", "no", "--unixsocket", socket().string(), "--dir",
-                           directory.path().string(), "--enable-debug-command", "yes"});
+    all.insert(all.end(), {"--port", std::to_string(wanted.tls ? 0 : port), "--bind", "127.0.0.1",
+                           "--save", "", "--appendonly", "no", "--unixsocket", socket().string(),
+                           "--dir", directory.path().string(), "--enable-debug-command", "yes"});
+    if (wanted.tls) all.insert(all.end(), {"--tls-port", std::to_string(port)});
     if (!wanted.password.empty()) all.insert(all.end(), {"--requirepass", wanted.password});
     all.insert(all.end(), wanted.arguments.begin(), wanted.arguments.end());
     return all;
@@ -85,11 +86,18 @@ struct private_redis::impl {
   [[nodiscard]] std::filesystem::path write_sentinel_file() const {
     const auto path = directory.path() / "sentinel.conf";
     const std::string master = "sentinel monitor mymaster 127.0.0.1 ";
-    std::ofstream{path} << "port " << port << "\nbind 127.0.0.1\nunixsocket " << socket().string()
-                        << "\ndir " << directory.path().string() << "\n"
-                        << master << wanted.sentinel_of << " 1\n"
-                        << "sentinel down-after-milliseconds mymaster 500\n"
-                        << "sentinel failover-timeout mymaster 5000\n";
+    std::ofstream file{path};
+    file << "port " << (wanted.tls ? 0 : port) << "\nbind 127.0.0.1\nunixsocket "
+         << socket().string() << "\ndir " << directory.path().string() << "\n"
+         << master << wanted.sentinel_of << " 1\n"
+         << "sentinel down-after-milliseconds mymaster 500\n"
+         << "sentinel failover-timeout mymaster 5000\n";
+    if (wanted.tls) file << "tls-port " << port << "\n";
+    if (!wanted.password.empty()) file << "requirepass " << wanted.password << "\n";
+    for (const auto& each : wanted.arguments) {
+      file << (each.starts_with("--") ? "\n" + each.substr(2) : " " + each);
+    }
+    file.close();
     if (user) std::ignore = chown(path.c_str(), user->uid, user->gid);
     return path;
   }

@@ -15,6 +15,7 @@ namespace soundhash::db::test {
 /// How a private Redis is set up.
 struct private_redis_options {
   bool tcp = false;                      ///< also listen on a free port of 127.0.0.1
+  bool tls = false;                      ///< the port speaks TLS alone, by files in `arguments`
   std::string password{};                ///< asked for, if not empty
   std::vector<std::string> arguments{};  ///< further ones of redis-server; they win over ours
   /// Not 0: a sentinel that watches the master at this port of 127.0.0.1 as "mymaster", and alone

@@ -52,6 +52,8 @@ const std::vector<std::string> names{"DATABASE_URL",
                                      "SOUNDHASH_DB_REDIS_TLS_KEY_FILE",
                                      "SOUNDHASH_DB_REDIS_SENTINELS",
                                      "SOUNDHASH_DB_REDIS_SENTINEL_MASTER",
+                                     "SOUNDHASH_DB_REDIS_SENTINEL_USER",
+                                     "SOUNDHASH_DB_REDIS_SENTINEL_PASSWORD",
                                      "SOUNDHASH_DB_REDIS_CONNECT_TIMEOUT_MS",
                                      "SOUNDHASH_DB_REDIS_COMMAND_TIMEOUT_MS",
                                      "SOUNDHASH_DB_REDIS_CONNECTIONS",
@@ -102,6 +104,8 @@ void describe_more(std::ostream& out, const cache_options& cache) {
       << "\ncache.sentinels=";
   for (const auto& one : cache.sentinels) out << one.host << " " << one.port << ";";
   out << "\ncache.sentinel_master=" << cache.sentinel_master
+      << "\ncache.sentinel_user=" << cache.sentinel_user
+      << "\ncache.sentinel_password=" << cache.sentinel_password.reveal()
       << "\ncache.connect_timeout=" << cache.connect_timeout.count()
       << "\ncache.command_timeout=" << cache.command_timeout.count()
       << "\ncache.connections=" << cache.connections
@@ -156,6 +160,7 @@ const std::string documented_defaults =
     "require_utc=1\ncache.enabled=0\ncache.host=localhost\ncache.port=6379\ncache.db=0\n"
     "cache.password=\ncache.ttl=300\ncache.user=\ncache.tls=0\ncache.tls.ca_file=\n"
     "cache.tls.certificate=\ncache.tls.key=\ncache.sentinels=\ncache.sentinel_master=mymaster\n"
+    "cache.sentinel_user=\ncache.sentinel_password=\n"
     "cache.connect_timeout=100\ncache.command_timeout=50\ncache.connections=2\n"
     "cache.channel_ttl=0\ncache.video_ttl=0\ncache.match_ttl=0\ncache.negative_ttl=3000\n"
     "cache.max_value_bytes=1048576\ncache.name_space=\ncache.strict=0\n"
@@ -228,6 +233,8 @@ const accepted_case accepted_cases[] = {
     {"SOUNDHASH_DB_REDIS_SENTINELS", "a:1, [::1]:2,[fe80::1]",
      "cache.sentinels=a 1;::1 2;fe80::1 26379;"},
     {"SOUNDHASH_DB_REDIS_SENTINEL_MASTER", "m", "cache.sentinel_master=m"},
+    {"SOUNDHASH_DB_REDIS_SENTINEL_USER", "asker", "cache.sentinel_user=asker"},
+    {"SOUNDHASH_DB_REDIS_SENTINEL_PASSWORD", " p#", "cache.sentinel_password= p#"},
     {"SOUNDHASH_DB_REDIS_CONNECT_TIMEOUT_MS", "60000", "cache.connect_timeout=60000"},
     {"SOUNDHASH_DB_REDIS_COMMAND_TIMEOUT_MS", "1", "cache.command_timeout=1"},
     {"SOUNDHASH_DB_REDIS_CONNECTIONS", "64", "cache.connections=64"},
@@ -558,7 +565,8 @@ TEST(database_options, bad_urls_are_refused_without_repeating_them) {
 }
 
 TEST(database_options, passwords_are_never_repeated) {
-  for (const std::string name : {"DATABASE_PASSWORD", "REDIS_PASSWORD"}) {
+  for (const std::string name :
+       {"DATABASE_PASSWORD", "REDIS_PASSWORD", "SOUNDHASH_DB_REDIS_SENTINEL_PASSWORD"}) {
     EXPECT_EQ(refusal_of({{name, canary + "\0"s}}),
               name + ": holds a NUL byte; accepted: text without it");
   }
@@ -640,6 +648,29 @@ TEST(database_options, validate_refuses_halves_of_tls) {
             "both or neither");
 }
 
+TEST(database_options, validate_refuses_tls_on_a_unix_socket) {
+  using o = database_options;
+  const std::string refusal =
+      "cache.tls: is enabled for a unix socket, which has none; accepted: not enabled, or the name "
+      "of a host";
+  EXPECT_EQ(invalid([](o& x) {
+              x.cache.tls.enabled = true;
+              x.cache.host = "/run/redis.sock";
+            }),
+            refusal);
+  EXPECT_EQ(invalid([](o& x) {
+              x.cache.tls.enabled = true;
+              x.cache.sentinels = {{"a", 1}, {"/run/sentinel.sock", 1}};
+            }),
+            refusal);
+  EXPECT_EQ(invalid([](o& x) {
+              x.cache.tls.enabled = true;
+              x.cache.host = "/run/unused.sock";
+              x.cache.sentinels = {{"a", 1}};
+            }),
+            "");
+}
+
 TEST(database_options, validate_refuses_bad_texts) {
   using o = database_options;
   const auto starts = [](const std::string& message, const std::string& start) {
@@ -660,6 +691,9 @@ TEST(database_options, validate_refuses_bad_texts) {
   starts(invalid([](o& x) { x.cache.sentinel_master = ""; }), "cache.sentinel_master: \"\" is");
   starts(invalid([](o& x) { x.password = secret{canary + "\0"s}; }), "password: holds a NUL");
   starts(invalid([](o& x) { x.cache.password = secret{canary + "\0"s}; }), "cache.password: holds");
+  starts(invalid([](o& x) { x.cache.sentinel_user = "\n"; }), "cache.sentinel_user: \"\\x0a\" is");
+  starts(invalid([](o& x) { x.cache.sentinel_password = secret{canary + "\0"s}; }),
+         "cache.sentinel_password: holds");
   starts(invalid([](o& x) { x.parameters["password"] = canary; }), "parameters: \"password\" is");
   starts(invalid([](o& x) { x.parameters["sslpassword"] = canary + "\0"s; }),
          "parameters.sslpassword: holds a NUL");
@@ -754,7 +788,8 @@ TEST_F(database_options_environment, typo_is_refused_in_the_file_and_in_the_proc
 
 TEST_F(database_options_environment, exposed_password_is_warned_about) {
   for (const std::string text :
-       {"DATABASE_PASSWORD=c4n4ry", "REDIS_PASSWORD=c4n4ry", "DATABASE_URL=postgresql://u:c4n4ry@h",
+       {"DATABASE_PASSWORD=c4n4ry", "REDIS_PASSWORD=c4n4ry",
+        "SOUNDHASH_DB_REDIS_SENTINEL_PASSWORD=c4n4ry", "DATABASE_URL=postgresql://u:c4n4ry@h",
         "DATABASE_URL=postgresql://h?password=c4n4ry"}) {
     log_.str("");
     write(text, 0640);
@@ -796,6 +831,8 @@ TEST(env_example, shows_a_value_wherever_the_default_is_not_empty) {
                                        "REDIS_PASSWORD",
                                        "SOUNDHASH_DB_CACHE_NAMESPACE",
                                        "SOUNDHASH_DB_REDIS_SENTINELS",
+                                       "SOUNDHASH_DB_REDIS_SENTINEL_PASSWORD",
+                                       "SOUNDHASH_DB_REDIS_SENTINEL_USER",
                                        "SOUNDHASH_DB_REDIS_TLS_CA_FILE",
                                        "SOUNDHASH_DB_REDIS_TLS_CERT_FILE",
                                        "SOUNDHASH_DB_REDIS_TLS_KEY_FILE",

@@ -24,13 +24,20 @@ struct sentinel_address {
   std::uint16_t port = 26379;
 };
 
-/// TLS to Redis. This release reads and checks the settings but does not speak it: `enabled = true`
-/// is a config_error when the database is opened.
+/// TLS to Redis, and to the Sentinels; 1.2 or later. The server must have a certificate of a known
+/// authority for the host as the options name it, or as the Sentinel does: a DNS name, or an
+/// address among the certificate's addresses. On a unix socket there is no TLS, which is a
+/// config_error. The files are in PEM. They are read when the database is opened, where one that
+/// cannot be used is a config_error, and again for each reconnect, so that renewed ones are taken.
 struct redis_tls_options {
-  bool enabled = false;     ///< SOUNDHASH_DB_REDIS_TLS
-  std::string ca_file;      ///< SOUNDHASH_DB_REDIS_TLS_CA_FILE; empty: the system's authorities
-  std::string certificate;  ///< SOUNDHASH_DB_REDIS_TLS_CERT_FILE
-  std::string key;          ///< SOUNDHASH_DB_REDIS_TLS_KEY_FILE
+  bool enabled = false;  ///< SOUNDHASH_DB_REDIS_TLS
+  /// Certificates of the authorities, or that of a server that signed its own; empty: the system's.
+  /// SOUNDHASH_DB_REDIS_TLS_CA_FILE
+  std::string ca_file;
+  /// Of this client, with those of its authorities behind it; empty: none.
+  /// SOUNDHASH_DB_REDIS_TLS_CERT_FILE
+  std::string certificate;
+  std::string key;  ///< of `certificate`, not encrypted. SOUNDHASH_DB_REDIS_TLS_KEY_FILE
 };
 
 /// The near cache: values kept decoded in this process. Not linearizable: another process' write is
@@ -54,8 +61,12 @@ struct cache_options {
   /// "host:port,host:port"
   std::vector<sentinel_address> sentinels;
   std::string sentinel_master = "mymaster";  ///< SOUNDHASH_DB_REDIS_SENTINEL_MASTER
+  /// The login at the Sentinels, which are never told the master's; empty: "default".
+  /// SOUNDHASH_DB_REDIS_SENTINEL_USER
+  std::string sentinel_user;
+  secret sentinel_password;  ///< SOUNDHASH_DB_REDIS_SENTINEL_PASSWORD; empty: none is asked for
 
-  /// Bounds connecting, handshake included. 1 ms to 1 min. SOUNDHASH_DB_REDIS_CONNECT_TIMEOUT_MS
+  /// Bounds connecting, handshakes included. 1 ms to 1 min. SOUNDHASH_DB_REDIS_CONNECT_TIMEOUT_MS
   std::chrono::milliseconds connect_timeout{100};
   /// Bounds one call, whatever it sends. 1 ms to 1 min. SOUNDHASH_DB_REDIS_COMMAND_TIMEOUT_MS
   std::chrono::milliseconds command_timeout{50};
