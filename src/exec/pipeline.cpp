@@ -17,4 +17,10 @@ pipeline::~pipeline() = default;
 pipeline::pipeline(pipeline&&) noexcept = default;
 pipeline& pipeline::operator=(pipeline&&) noexcept = default;
 
+pipelined<std::uint64_t> pipeline::execute(const query& statement, params values) {
+  return add<std::uint64_t>(
+      statement, std::move(values),
+      [](const result& rows, std::optional<std::uint64_t>& to) { to.emplace(rows.affected()); });
+}
+
 }  // namespace soundhash::db

@@ -19,27 +19,19 @@ constexpr auto bounds_in_nanoseconds = [] {
   return bounds;
 }();
 
-// Counting the bounds below the value has no branch to mispredict.
-std::size_t bound_of(std::uint64_t nanoseconds) noexcept {
-  std::size_t below = 0;
-  for (const auto bound : bounds_in_nanoseconds) below += nanoseconds > bound ? 1 : 0;
-  return below;
+// Both parts grow with the value, and one of them does where a bucket or a bound ends, so that a
+// cell lies inside one bucket and between two bounds.
+std::size_t cell_of(std::uint64_t nanoseconds) noexcept {
+  auto cell = log_linear::bucket_of(nanoseconds);
+  // Counting the bounds below the value has no branch to mispredict.
+  for (const auto bound : bounds_in_nanoseconds) cell += nanoseconds > bound ? 1 : 0;
+  return cell;
 }
 
-template <class Counts>
-std::uint64_t sum(const Counts& counts) noexcept {
-  return std::accumulate(counts.begin(), counts.end(), std::uint64_t{0});
-}
-
-template <class To, class From, class Combine>
-void combine(To& to, const From& from, Combine how) noexcept {
-  std::transform(to.begin(), to.end(), from.begin(), to.begin(), how);
-}
-
-template <class To, class From>
-void load(To& to, const From& from) noexcept {
-  std::transform(from.begin(), from.end(), to.begin(),
-                 [](const auto& counter) { return counter.load(std::memory_order_relaxed); });
+std::size_t bucket_around(std::size_t cell) noexcept {
+  const auto below = [cell](std::uint64_t bound) { return cell_of(bound) < cell; };
+  return cell - static_cast<std::size_t>(std::count_if(bounds_in_nanoseconds.begin(),
+                                                       bounds_in_nanoseconds.end(), below));
 }
 
 }  // namespace
@@ -64,18 +56,18 @@ std::uint64_t upper_edge(std::size_t bucket) noexcept {
 }  // namespace log_linear
 
 std::uint64_t histogram_counts::count() const noexcept {
-  return sum(bounded_);
+  return std::accumulate(cells_.begin(), cells_.end(), std::uint64_t{0});
 }
 
 std::uint64_t histogram_counts::percentile(double share) const noexcept {
-  const auto total = sum(fine_);
+  const auto total = count();
   if (total == 0) return 0;
   const auto wanted = std::ceil(share * static_cast<double>(total));
   const auto rank = std::clamp(static_cast<std::uint64_t>(wanted), std::uint64_t{1}, total);
   std::uint64_t seen = 0;
-  std::size_t bucket = 0;
-  while ((seen += fine_[bucket]) < rank) ++bucket;
-  return log_linear::upper_edge(bucket);
+  std::size_t cell = 0;
+  while ((seen += cells_[cell]) < rank) ++cell;
+  return log_linear::upper_edge(bucket_around(cell));
 }
 
 std::uint64_t histogram_counts::greatest() const noexcept {
@@ -83,32 +75,34 @@ std::uint64_t histogram_counts::greatest() const noexcept {
 }
 
 std::vector<std::uint64_t> histogram_counts::cumulative() const {
-  std::vector<std::uint64_t> sums(bounded_.size());
-  std::partial_sum(bounded_.begin(), bounded_.end(), sums.begin());
+  std::vector<std::uint64_t> sums;
+  for (const auto bound : bounds_in_nanoseconds) {
+    const auto after = cells_.begin() + static_cast<std::ptrdiff_t>(cell_of(bound) + 1);
+    sums.push_back(std::accumulate(cells_.begin(), after, std::uint64_t{0}));
+  }
+  sums.push_back(count());
   return sums;
 }
 
 histogram_counts& histogram_counts::operator+=(const histogram_counts& other) noexcept {
-  combine(fine_, other.fine_, std::plus<>{});
-  combine(bounded_, other.bounded_, std::plus<>{});
+  std::transform(cells_.begin(), cells_.end(), other.cells_.begin(), cells_.begin(), std::plus<>{});
   return *this;
 }
 
 histogram_counts& histogram_counts::operator-=(const histogram_counts& other) noexcept {
-  combine(fine_, other.fine_, std::minus<>{});
-  combine(bounded_, other.bounded_, std::minus<>{});
+  std::transform(cells_.begin(), cells_.end(), other.cells_.begin(), cells_.begin(),
+                 std::minus<>{});
   return *this;
 }
 
 void histogram::record(std::uint64_t nanoseconds) noexcept {
-  fine_[log_linear::bucket_of(nanoseconds)].fetch_add(1, std::memory_order_relaxed);
-  bounded_[bound_of(nanoseconds)].fetch_add(1, std::memory_order_relaxed);
+  cells_[cell_of(nanoseconds)].fetch_add(1, std::memory_order_relaxed);
 }
 
 histogram_counts histogram::counts() const noexcept {
   histogram_counts counts;
-  load(counts.fine_, fine_);
-  load(counts.bounded_, bounded_);
+  std::transform(cells_.begin(), cells_.end(), counts.cells_.begin(),
+                 [](const auto& cell) { return cell.load(std::memory_order_relaxed); });
   return counts;
 }
 

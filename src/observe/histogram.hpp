@@ -28,6 +28,10 @@ inline constexpr std::size_t bucket_count = (highest_power - lowest_power) * par
 
 }  // namespace log_linear
 
+/// Each of `metrics::bucket_bounds` cuts one bucket in two, so that one count serves both.
+inline constexpr std::size_t histogram_cells =
+    log_linear::bucket_count + std::size(metrics::bucket_bounds);
+
 /// The sums of histograms at one moment.
 /// Thread safety: a value.
 class histogram_counts {
@@ -49,12 +53,11 @@ class histogram_counts {
  private:
   friend class histogram;
 
-  std::array<std::uint64_t, log_linear::bucket_count> fine_{};
-  std::array<std::uint64_t, std::size(metrics::bucket_bounds) + 1> bounded_{};
+  std::array<std::uint64_t, histogram_cells> cells_{};
 };
 
-/// Durations counted in log-linear buckets, for percentiles, and beside them in OpenTelemetry's
-/// decimal ones, whose bounds lie inside the former.
+/// Durations in log-linear buckets, for percentiles, and in OpenTelemetry's decimal ones: one
+/// increment counts for both.
 /// Thread safety: safe for concurrent use.
 class histogram {
  public:
@@ -62,8 +65,7 @@ class histogram {
   [[nodiscard]] histogram_counts counts() const noexcept;
 
  private:
-  std::array<std::atomic<std::uint64_t>, log_linear::bucket_count> fine_{};
-  std::array<std::atomic<std::uint64_t>, std::size(metrics::bucket_bounds) + 1> bounded_{};
+  std::array<std::atomic<std::uint64_t>, histogram_cells> cells_{};
 };
 
 }  // namespace soundhash::db

@@ -106,6 +106,32 @@ TEST(histogram, subtracting_leaves_what_came_later) {
   EXPECT_LT(since.greatest(), 3 * millisecond);
 }
 
+TEST(histogram, one_count_serves_buckets_and_bounds) {
+  auto values = spread_values(1'000);
+  for (std::size_t bucket = 0; bucket + 1 < log_linear::bucket_count; ++bucket) {
+    values.push_back(log_linear::upper_edge(bucket) - 1);
+    values.push_back(log_linear::upper_edge(bucket));
+  }
+  std::vector<std::uint64_t> bounds;
+  for (const auto seconds : metrics::bucket_bounds) {
+    bounds.push_back(static_cast<std::uint64_t>(std::llround(seconds * 1e9)));
+    for (const auto beside : {-1, 0, 1}) {
+      values.push_back(bounds.back() + static_cast<std::uint64_t>(beside));
+    }
+  }
+  for (const auto value : values) {
+    EXPECT_EQ(counts_of({value}).percentile(1),
+              log_linear::upper_edge(log_linear::bucket_of(value)));
+  }
+  const auto sums = counts_of(values).cumulative();
+  ASSERT_EQ(sums.size(), bounds.size() + 1);
+  for (std::size_t i = 0; i < bounds.size(); ++i) {
+    EXPECT_EQ(sums[i], std::count_if(values.begin(), values.end(),
+                                     [&](auto value) { return value <= bounds[i]; }));
+  }
+  EXPECT_EQ(sums.back(), values.size());
+}
+
 TEST(histogram, decimal_bounds_include_their_value) {
   const auto counts = counts_of({millisecond, millisecond + 1, 10 * second, 10 * second + 1});
   EXPECT_EQ(counts.cumulative(), (std::vector<std::uint64_t>{1, 2, 2, 2, 2, 2, 2, 2, 3, 4}));

@@ -93,7 +93,7 @@ class SOUNDHASH_DB_EXPORT result {
   /// Views into the old rows end.
   std::span<detail::cell> refill(std::size_t rows) {
     cells_.resize(rows * columns_.size());
-    return cells_;
+    return {cells_.data(), cells_.size()};
   }
   result(result&&) noexcept;
   result& operator=(result&&) noexcept;

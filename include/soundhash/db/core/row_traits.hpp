@@ -32,6 +32,8 @@ struct column {
 ///   &tag::label}};
 /// };
 /// ```
+/// The structs of this library have theirs as `template <std::same_as<video> T> struct
+/// row_traits<T>`, which is the same but compiles only where the struct is read.
 template <class T>
 struct row_traits;
 

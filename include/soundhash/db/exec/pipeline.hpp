@@ -105,11 +105,7 @@ class SOUNDHASH_DB_EXPORT pipeline {
                                });
   }
   /// The number of rows that the statement touched.
-  pipelined<std::uint64_t> execute(const query& statement, params values = {}) {
-    return add<std::uint64_t>(
-        statement, std::move(values),
-        [](const result& rows, std::optional<std::uint64_t>& to) { to.emplace(rows.affected()); });
-  }
+  pipelined<std::uint64_t> execute(const query& statement, params values = {});
 
   [[nodiscard]] std::size_t size() const noexcept { return steps_.size(); }
 

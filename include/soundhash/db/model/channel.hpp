@@ -1,5 +1,6 @@
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -24,18 +25,18 @@ struct channel {
   std::optional<bool> is_active;
 };
 
-template <>
-struct row_traits<channel> {
-  static constexpr auto columns = std::tuple{column{"id", &channel::id},
-                                             column{"channel_id", &channel::channel_id},
-                                             column{"channel_name", &channel::channel_name},
-                                             column{"description", &channel::description},
-                                             column{"subscriber_count", &channel::subscriber_count},
-                                             column{"video_count", &channel::video_count},
-                                             column{"created_at", &channel::created_at},
-                                             column{"updated_at", &channel::updated_at},
-                                             column{"last_processed", &channel::last_processed},
-                                             column{"is_active", &channel::is_active}};
+template <std::same_as<channel> T>
+struct row_traits<T> {
+  static constexpr auto columns = std::tuple{column{"id", &T::id},
+                                             column{"channel_id", &T::channel_id},
+                                             column{"channel_name", &T::channel_name},
+                                             column{"description", &T::description},
+                                             column{"subscriber_count", &T::subscriber_count},
+                                             column{"video_count", &T::video_count},
+                                             column{"created_at", &T::created_at},
+                                             column{"updated_at", &T::updated_at},
+                                             column{"last_processed", &T::last_processed},
+                                             column{"is_active", &T::is_active}};
 };
 
 /// What a channel is created from; created_at and updated_at are the server's clock in UTC.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -27,21 +28,20 @@ struct fingerprint {
   std::int32_t hop_length = 0;  ///< samples
 };
 
-template <>
-struct row_traits<fingerprint> {
-  static constexpr auto columns =
-      std::tuple{column{"id", &fingerprint::id},
-                 column{"video_id", &fingerprint::video_id},
-                 column{"start_time", &fingerprint::start_time},
-                 column{"end_time", &fingerprint::end_time},
-                 column{"fingerprint_hash", &fingerprint::fingerprint_hash},
-                 column{"sample_rate", &fingerprint::sample_rate},
-                 column{"segment_length", &fingerprint::segment_length},
-                 column{"confidence_score", &fingerprint::confidence_score},
-                 column{"peak_count", &fingerprint::peak_count},
-                 column{"created_at", &fingerprint::created_at},
-                 column{"n_fft", &fingerprint::n_fft},
-                 column{"hop_length", &fingerprint::hop_length}};
+template <std::same_as<fingerprint> T>
+struct row_traits<T> {
+  static constexpr auto columns = std::tuple{column{"id", &T::id},
+                                             column{"video_id", &T::video_id},
+                                             column{"start_time", &T::start_time},
+                                             column{"end_time", &T::end_time},
+                                             column{"fingerprint_hash", &T::fingerprint_hash},
+                                             column{"sample_rate", &T::sample_rate},
+                                             column{"segment_length", &T::segment_length},
+                                             column{"confidence_score", &T::confidence_score},
+                                             column{"peak_count", &T::peak_count},
+                                             column{"created_at", &T::created_at},
+                                             column{"n_fft", &T::n_fft},
+                                             column{"hop_length", &T::hop_length}};
 };
 
 /// A whole row of `audio_fingerprints`.
@@ -51,11 +51,10 @@ struct fingerprint_with_data {
   std::optional<bytes> fingerprint_data;
 };
 
-template <>
-struct row_traits<fingerprint_with_data> {
+template <std::same_as<fingerprint_with_data> T>
+struct row_traits<T> {
   static constexpr auto columns =
-      std::tuple{column{"", &fingerprint_with_data::fingerprint},
-                 column{"fingerprint_data", &fingerprint_with_data::fingerprint_data}};
+      std::tuple{column{"", &T::fingerprint}, column{"fingerprint_data", &T::fingerprint_data}};
 };
 
 /// What a fingerprint is created from; created_at is the server's clock in UTC.
@@ -80,10 +79,10 @@ struct hash_at {
   double start_time = 0;  ///< seconds from the start of the video
 };
 
-template <>
-struct row_traits<hash_at> {
-  static constexpr auto columns = std::tuple{column{"fingerprint_hash", &hash_at::fingerprint_hash},
-                                             column{"start_time", &hash_at::start_time}};
+template <std::same_as<hash_at> T>
+struct row_traits<T> {
+  static constexpr auto columns = std::tuple{column{"fingerprint_hash", &T::fingerprint_hash},
+                                             column{"start_time", &T::start_time}};
 };
 
 /// One hash of a clip that is looked for.
@@ -105,16 +104,16 @@ struct video_match {
   std::int64_t votes = 0;  ///< places of the clip that agree on the offset
 };
 
-template <>
-struct row_traits<video_match> {
-  static constexpr auto columns = std::tuple{column{"id", &video_match::id},
-                                             column{"video_id", &video_match::video_id},
-                                             column{"channel_id", &video_match::channel_id},
-                                             column{"title", &video_match::title},
-                                             column{"duration", &video_match::duration},
-                                             column{"url", &video_match::url},
-                                             column{"offset_seconds", &video_match::offset_seconds},
-                                             column{"votes", &video_match::votes}};
+template <std::same_as<video_match> T>
+struct row_traits<T> {
+  static constexpr auto columns = std::tuple{column{"id", &T::id},
+                                             column{"video_id", &T::video_id},
+                                             column{"channel_id", &T::channel_id},
+                                             column{"title", &T::title},
+                                             column{"duration", &T::duration},
+                                             column{"url", &T::url},
+                                             column{"offset_seconds", &T::offset_seconds},
+                                             column{"votes", &T::votes}};
 };
 
 }  // namespace soundhash::db

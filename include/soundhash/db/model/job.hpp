@@ -1,5 +1,6 @@
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -38,21 +39,21 @@ struct job {
   std::optional<std::int32_t> max_retries;
 };
 
-template <>
-struct row_traits<job> {
-  static constexpr auto columns = std::tuple{column{"id", &job::id},
-                                             column{"job_type", &job::job_type},
-                                             column{"status", &job::status},
-                                             column{"target_id", &job::target_id},
-                                             column{"parameters", &job::parameters},
-                                             column{"progress", &job::progress},
-                                             column{"current_step", &job::current_step},
-                                             column{"created_at", &job::created_at},
-                                             column{"started_at", &job::started_at},
-                                             column{"completed_at", &job::completed_at},
-                                             column{"error_message", &job::error_message},
-                                             column{"retry_count", &job::retry_count},
-                                             column{"max_retries", &job::max_retries}};
+template <std::same_as<job> T>
+struct row_traits<T> {
+  static constexpr auto columns = std::tuple{column{"id", &T::id},
+                                             column{"job_type", &T::job_type},
+                                             column{"status", &T::status},
+                                             column{"target_id", &T::target_id},
+                                             column{"parameters", &T::parameters},
+                                             column{"progress", &T::progress},
+                                             column{"current_step", &T::current_step},
+                                             column{"created_at", &T::created_at},
+                                             column{"started_at", &T::started_at},
+                                             column{"completed_at", &T::completed_at},
+                                             column{"error_message", &T::error_message},
+                                             column{"retry_count", &T::retry_count},
+                                             column{"max_retries", &T::max_retries}};
 };
 
 /// What a job is created from; created_at is the server's clock in UTC.
@@ -82,10 +83,10 @@ struct status_count {
   std::int64_t count = 0;
 };
 
-template <>
-struct row_traits<status_count> {
+template <std::same_as<status_count> T>
+struct row_traits<T> {
   static constexpr auto columns =
-      std::tuple{column{"status", &status_count::status}, column{"count", &status_count::count}};
+      std::tuple{column{"status", &T::status}, column{"count", &T::count}};
 };
 
 }  // namespace soundhash::db

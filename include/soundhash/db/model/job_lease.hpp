@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <concepts>
 #include <cstdint>
 #include <tuple>
 
@@ -21,10 +22,10 @@ struct job_lease {
   friend bool operator==(const job_lease&, const job_lease&) = default;
 };
 
-template <>
-struct row_traits<job_lease> {
+template <std::same_as<job_lease> T>
+struct row_traits<T> {
   static constexpr auto columns =
-      std::tuple{column{"job_id", &job_lease::job_id}, column{"token", &job_lease::token}};
+      std::tuple{column{"job_id", &T::job_id}, column{"token", &T::token}};
 };
 
 /// A job that was claimed.
@@ -34,11 +35,10 @@ struct leased_job {
   timestamp expires_at;  ///< by the server's clock, unless a heartbeat comes first
 };
 
-template <>
-struct row_traits<leased_job> {
-  static constexpr auto columns =
-      std::tuple{column{"", &leased_job::job}, column{"lease.", &leased_job::lease},
-                 column{"expires_at", &leased_job::expires_at}};
+template <std::same_as<leased_job> T>
+struct row_traits<T> {
+  static constexpr auto columns = std::tuple{column{"", &T::job}, column{"lease.", &T::lease},
+                                             column{"expires_at", &T::expires_at}};
 };
 
 /// How long a failed job waits until it may be claimed again: before the n-th retry half to all of

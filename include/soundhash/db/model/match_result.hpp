@@ -1,5 +1,6 @@
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -25,20 +26,20 @@ struct match_result {
   std::optional<timestamp> created_at;
 };
 
-template <>
-struct row_traits<match_result> {
+template <std::same_as<match_result> T>
+struct row_traits<T> {
   static constexpr auto columns =
-      std::tuple{column{"id", &match_result::id},
-                 column{"query_fingerprint_id", &match_result::query_fingerprint_id},
-                 column{"matched_fingerprint_id", &match_result::matched_fingerprint_id},
-                 column{"similarity_score", &match_result::similarity_score},
-                 column{"match_confidence", &match_result::match_confidence},
-                 column{"query_source", &match_result::query_source},
-                 column{"query_url", &match_result::query_url},
-                 column{"query_user", &match_result::query_user},
-                 column{"responded", &match_result::responded},
-                 column{"response_sent_at", &match_result::response_sent_at},
-                 column{"created_at", &match_result::created_at}};
+      std::tuple{column{"id", &T::id},
+                 column{"query_fingerprint_id", &T::query_fingerprint_id},
+                 column{"matched_fingerprint_id", &T::matched_fingerprint_id},
+                 column{"similarity_score", &T::similarity_score},
+                 column{"match_confidence", &T::match_confidence},
+                 column{"query_source", &T::query_source},
+                 column{"query_url", &T::query_url},
+                 column{"query_user", &T::query_user},
+                 column{"responded", &T::responded},
+                 column{"response_sent_at", &T::response_sent_at},
+                 column{"created_at", &T::created_at}};
 };
 
 /// What a match result is created from; created_at is the server's clock in UTC.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -32,26 +33,26 @@ struct video {
   std::optional<timestamp> updated_at;
 };
 
-template <>
-struct row_traits<video> {
+template <std::same_as<video> T>
+struct row_traits<T> {
   static constexpr auto columns =
-      std::tuple{column{"id", &video::id},
-                 column{"video_id", &video::video_id},
-                 column{"channel_id", &video::channel_id},
-                 column{"title", &video::title},
-                 column{"description", &video::description},
-                 column{"duration", &video::duration},
-                 column{"view_count", &video::view_count},
-                 column{"like_count", &video::like_count},
-                 column{"upload_date", &video::upload_date},
-                 column{"url", &video::url},
-                 column{"thumbnail_url", &video::thumbnail_url},
-                 column{"processed", &video::processed},
-                 column{"processing_started", &video::processing_started},
-                 column{"processing_completed", &video::processing_completed},
-                 column{"processing_error", &video::processing_error},
-                 column{"created_at", &video::created_at},
-                 column{"updated_at", &video::updated_at}};
+      std::tuple{column{"id", &T::id},
+                 column{"video_id", &T::video_id},
+                 column{"channel_id", &T::channel_id},
+                 column{"title", &T::title},
+                 column{"description", &T::description},
+                 column{"duration", &T::duration},
+                 column{"view_count", &T::view_count},
+                 column{"like_count", &T::like_count},
+                 column{"upload_date", &T::upload_date},
+                 column{"url", &T::url},
+                 column{"thumbnail_url", &T::thumbnail_url},
+                 column{"processed", &T::processed},
+                 column{"processing_started", &T::processing_started},
+                 column{"processing_completed", &T::processing_completed},
+                 column{"processing_error", &T::processing_error},
+                 column{"created_at", &T::created_at},
+                 column{"updated_at", &T::updated_at}};
 };
 
 /// A video and the channel it belongs to, read together.
@@ -60,10 +61,10 @@ struct video_with_channel {
   db::channel channel;
 };
 
-template <>
-struct row_traits<video_with_channel> {
-  static constexpr auto columns = std::tuple{column{"", &video_with_channel::video},
-                                             column{"channel.", &video_with_channel::channel}};
+template <std::same_as<video_with_channel> T>
+struct row_traits<T> {
+  static constexpr auto columns =
+      std::tuple{column{"", &T::video}, column{"channel.", &T::channel}};
 };
 
 /// What a video is created from; created_at and updated_at are the server's clock in UTC.
@@ -103,11 +104,10 @@ struct ingested_video {
   std::optional<std::int32_t> job_id;  ///< nullopt: a pending or running job was there already
 };
 
-template <>
-struct row_traits<ingested_video> {
-  static constexpr auto columns =
-      std::tuple{column{"id", &ingested_video::id}, column{"video_id", &ingested_video::video_id},
-                 column{"job_id", &ingested_video::job_id}};
+template <std::same_as<ingested_video> T>
+struct row_traits<T> {
+  static constexpr auto columns = std::tuple{column{"id", &T::id}, column{"video_id", &T::video_id},
+                                             column{"job_id", &T::job_id}};
 };
 
 }  // namespace soundhash::db
