@@ -154,6 +154,8 @@ TEST_F(pipeline_test, reads_that_a_failed_one_kept_from_running_take_one_more_ro
   for (const int divisor : {1, 0, 2, 0, 4}) {
     answers.push_back(batch.one<std::int32_t>(quotient, {divisor}));
   }
+  // What is sent in pieces without a wait in between is on its way before the first answer.
+  link.set_pace(test::direction::to_server, {.slice = 0, .delay = 200ms});
   const auto before = link.round_trips();
   db.execute(batch, {.until = deadline::in(20s)});
   EXPECT_EQ(link.round_trips() - before, 2);

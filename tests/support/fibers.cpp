@@ -12,15 +12,22 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
-#if defined(__SANITIZE_THREAD__)
-#define SOUNDHASH_DB_TSAN_FIBERS 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define SOUNDHASH_DB_TSAN_FIBERS 1
+#ifdef __has_feature
+#define SOUNDHASH_DB_HAS(sanitizer) __has_feature(sanitizer)
+#else
+#define SOUNDHASH_DB_HAS(sanitizer) 0
 #endif
-#endif
-#ifdef SOUNDHASH_DB_TSAN_FIBERS
+#if defined(__SANITIZE_THREAD__) || SOUNDHASH_DB_HAS(thread_sanitizer)
 #include <sanitizer/tsan_interface.h>
+#define SOUNDHASH_DB_TSAN(...) __VA_ARGS__
+#else
+#define SOUNDHASH_DB_TSAN(...)
+#endif
+#if defined(__SANITIZE_ADDRESS__) || SOUNDHASH_DB_HAS(address_sanitizer)
+#include <sanitizer/asan_interface.h>
+#define SOUNDHASH_DB_ASAN(...) __VA_ARGS__
+#else
+#define SOUNDHASH_DB_ASAN(...)
 #endif
 
 namespace soundhash::db::test {
@@ -35,6 +42,8 @@ class stack {
       : begin_{::mmap(nullptr, stack_size, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0)} {
     if (begin_ == MAP_FAILED) throw std::bad_alloc{};
+    // A stack that ended here never returned from its functions.
+    SOUNDHASH_DB_ASAN(__asan_unpoison_memory_region(begin_, stack_size);)
   }
   stack(const stack&) = delete;
   stack& operator=(const stack&) = delete;
@@ -74,13 +83,29 @@ struct simulation::fiber {
   why waits = why::yield;
   const void* on = nullptr;
   wait_record last;
-#ifdef SOUNDHASH_DB_TSAN_FIBERS
-  void* tsan = __tsan_create_fiber(0);
-  void* tsan_back = nullptr;
-  ~fiber() {
-    __tsan_destroy_fiber(tsan);
+
+  // The sanitizers must be told of each switch of stacks, before and after it.
+
+  void will_enter() {
+    SOUNDHASH_DB_TSAN(tsan_back = __tsan_get_current_fiber(); __tsan_switch_to_fiber(tsan, 0);)
+    SOUNDHASH_DB_ASAN(__sanitizer_start_switch_fiber(&asan_back, memory->begin(), stack_size);)
   }
-#endif
+  void has_entered() {
+    SOUNDHASH_DB_ASAN(__sanitizer_finish_switch_fiber(asan_here, &outer_stack, &outer_size);)
+  }
+  void will_leave() {
+    SOUNDHASH_DB_TSAN(__tsan_switch_to_fiber(tsan_back, 0);)
+    SOUNDHASH_DB_ASAN(
+        __sanitizer_start_switch_fiber(done ? nullptr : &asan_here, outer_stack, outer_size);)
+  }
+  void has_left() {
+    SOUNDHASH_DB_ASAN(__sanitizer_finish_switch_fiber(asan_back, nullptr, nullptr);)
+  }
+
+  SOUNDHASH_DB_TSAN(void* tsan = __tsan_create_fiber(0); void* tsan_back = nullptr;
+                    ~fiber() { __tsan_destroy_fiber(tsan); })
+  SOUNDHASH_DB_ASAN(void* asan_here = nullptr; void* asan_back = nullptr;
+                    const void* outer_stack = nullptr; std::size_t outer_size = 0;)
 };
 
 simulation::simulation(std::uint64_t seed, races where)
@@ -108,6 +133,7 @@ simulation::fiber& simulation::spawn(std::function<void()> body) {
 
 void simulation::enter() {
   fiber& self = *the_one->running_;
+  self.has_entered();
   try {
     self.body();
   } catch (const std::exception& e) {
@@ -118,9 +144,7 @@ void simulation::enter() {
   self.done = true;
   self.runnable = false;
   the_one->wake_all(&self);
-#ifdef SOUNDHASH_DB_TSAN_FIBERS
-  __tsan_switch_to_fiber(self.tsan_back, 0);
-#endif
+  self.will_leave();
   ::setcontext(&self.back);
 }
 
@@ -128,11 +152,9 @@ void simulation::resume(fiber& next) {
   ++steps_;
   running_ = &next;
   swap_exceptions(next.in_flight);
-#ifdef SOUNDHASH_DB_TSAN_FIBERS
-  next.tsan_back = __tsan_get_current_fiber();
-  __tsan_switch_to_fiber(next.tsan, 0);
-#endif
+  next.will_enter();
   ::swapcontext(&next.back, &next.here);
+  next.has_left();
   swap_exceptions(next.in_flight);
   running_ = nullptr;
   if (next.done) next.memory.reset();
@@ -175,10 +197,9 @@ void simulation::suspend(why reason, const void* on) {
   self.runnable = reason == why::yield;
   self.waits = reason;
   self.on = on;
-#ifdef SOUNDHASH_DB_TSAN_FIBERS
-  __tsan_switch_to_fiber(self.tsan_back, 0);
-#endif
+  self.will_leave();
   ::swapcontext(&self.here, &self.back);
+  self.has_entered();
   self.on = nullptr;
 }
 
