@@ -157,6 +157,11 @@ class basic_pool {
 
   [[nodiscard]] pool_stats stats() const { return core_->stats(); }
 
+  /// Throws: pool_error{used_after_fork} in the child of a fork.
+  void require_own() const { core_->require_own(); }
+  /// In the child of a fork: its sockets belong to another process.
+  [[nodiscard]] bool is_parents() const noexcept { return core_->is_parents(); }
+
   /// Fails the waiting callers, closes what is idle and waits for the leases until the deadline;
   /// those that are left are returned, and their sessions cut. Threads of the pool get two seconds
   /// more; one that still connects then ends by itself.
