@@ -16,6 +16,7 @@
 #include <vector>
 
 #include <soundhash/db/core/deadline.hpp>
+#include <soundhash/db/core/query.hpp>
 #include <soundhash/db/pool/pool_options.hpp>
 #include <soundhash/db/pool/pool_stats.hpp>
 
@@ -83,6 +84,10 @@ class basic_pool {
     [[nodiscard]] std::chrono::nanoseconds waited() const noexcept { return waited_; }
     /// Throws: pool_error{used_after_fork} in the child of a fork.
     void require_own() const { pool_->require_own(); }
+    /// Reports name this query instead of the place of the acquire, which is our own.
+    void used_for(const query& statement) noexcept {
+      place_->query.store(statement.name().data(), std::memory_order_relaxed);
+    }
     /// The connection is closed when the lease ends.
     void discard() noexcept { discarded_ = true; }
     /// At that time the session is cut, also in the middle of a call on it.
