@@ -117,9 +117,7 @@ cache database::cache() const {
 void database::close(deadline until) {
   if (state_->cache) state_->cache->close();
   for (const auto& held : state_->shared->pool().close(until)) {
-    logger()->warn("closing: a connection acquired in {}:{} is held for {} ms already",
-                   held.where.file_name(), held.where.line(),
-                   std::chrono::duration_cast<std::chrono::milliseconds>(held.held).count());
+    logger()->warn("closing: {}", held.text());
   }
 }
 

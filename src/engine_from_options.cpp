@@ -88,9 +88,7 @@ interceptor_chain watchers_for(const database_options& options, metrics& registr
 }
 
 void log_leak(const held_lease& leak) {
-  logger()->warn("a connection acquired in {}:{} is held for {} ms already; is it a leak?",
-                 leak.where.file_name(), leak.where.line(),
-                 std::chrono::duration_cast<std::chrono::milliseconds>(leak.held).count());
+  logger()->warn("{}; is it a leak?", leak.text());
 }
 
 void log_outage(const std::string& endpoint, const connect_failure* cause) {

@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include <soundhash/db/core/param.hpp>
+#include "driver/connection.hpp"
 
 namespace soundhash::db::driver {
 
@@ -12,8 +12,8 @@ inline constexpr int binary_format = 1;
 /// The values of a statement as libpq's three parallel arrays. Lifetime: that of the values.
 class bound_values {
  public:
-  /// `values` may be nullptr: none.
-  explicit bound_values(const params* values);
+  /// Throws: invalid_argument when there are more than the protocol can count.
+  explicit bound_values(const statement& of);
 
   [[nodiscard]] int count() const noexcept { return static_cast<int>(data_.size()); }
   [[nodiscard]] const char* const* data() const noexcept { return data_.data(); }

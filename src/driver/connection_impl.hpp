@@ -68,8 +68,12 @@ struct connection::impl {
                     {.code = errc::cancelled, .query_name = std::string{what.name}}};
   }
 
-  static void require_no_session(const statement& what) {
-    const auto need = session_need(what.sql);
+  /// Looks at the text of a name that is new here.
+  void require_runnable(const statement& what) const {
+    if (const auto why = misuse(what.sql); !why.empty()) {
+      throw invalid_argument{"query \"" + std::string{what.name} + "\"", std::string{why}};
+    }
+    const auto need = pooled ? session_need(what.sql) : std::string_view{};
     if (need.empty()) return;
     throw connection_error{
         "query \"" + std::string{what.name} + "\" uses " + std::string{need} +
@@ -101,6 +105,7 @@ struct connection::impl {
   /// Throws unless the statement succeeded.
   void require_success(const answer& reply, const statement& what, statement_context context,
                        enum sent how_far) {
+    if (reply.copies) throw_copy(what, how_far);
     if (reply.failed) {
       const auto failed = server_error::from(reply.failed.get(), what.sql);
       if (failed.ends_session()) throw_ended(failed, reply, what, how_far);
@@ -109,6 +114,20 @@ struct connection::impl {
       throw_server_error(failed, context);
     }
     if (!reply.answered) throw_ended({}, reply, what, how_far);
+  }
+
+  /// A COPY that was not recognised before it was sent. Its session is closed, and whether it had
+  /// done something outside a transaction, as COPY (INSERT …) does, is not known.
+  [[noreturn]] void throw_copy(const statement& what, enum sent how_far) {
+    if (how_far != sent::no && is_autocommit_write(what)) {
+      throw_in_doubt(what, "it is a COPY, which this call cannot run");
+    }
+    throw query_error{"query \"" + std::string{what.name} +
+                          "\" is a COPY, which this call cannot run; its session is closed",
+                      {.code = errc::server_error,
+                       .sent = how_far,
+                       .connection_usable = false,
+                       .query_name = std::string{what.name}}};
   }
 
   /// A session that ended under a statement. The server announces a termination before it commits
@@ -220,13 +239,14 @@ struct connection::impl {
     if (!what.name.empty()) {
       if (const auto* known = statements.find(what.name, what.sql)) return *known;
     }
-    if (pooled) require_no_session(what);
+    require_runnable(what);
     if (what.name.empty()) return std::string{what.sql};
     return statements.add(what.name, statement_cache::text_of(what.name, what.sql));
   }
 
   void prepare(const statement& what, const wait_limits& limits, timing* cost) {
     if (what.name.empty() || statements.find(what.name, what.sql) != nullptr) return;
+    require_runnable(what);
     const std::string name{what.name};
     auto text = statement_cache::text_of(what.name, what.sql);
     // Parsing waits for table locks too, so the call's own limit goes ahead of it as well.
@@ -301,12 +321,12 @@ struct connection::impl {
 
   answer run_unnamed(const statement& what, const wait_limits& limits, timing* cost) {
     const auto text = unnamed_text(what);
-    const bound_values values{what.values};
+    const bound_values values{what};
     return execute(what, limits, cost, [&] { return send_unnamed(text, values); });
   }
 
   answer run_prepared(const statement& what, const wait_limits& limits, timing* cost) {
-    const bound_values values{what.values};
+    const bound_values values{what};
     const auto run_once = [&] {
       prepare(what, limits, cost);
       return execute(what, limits, cost, [&] { return send_named(what, values); });

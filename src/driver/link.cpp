@@ -36,6 +36,7 @@ void link::abort() noexcept {
 }
 
 std::string link::message() const {
+  if (closed_by_copy_) return "a COPY ahead of it closed the session";
   std::string_view message = PQerrorMessage(raw_);
   if (const auto line_end = message.find('\n'); line_end != std::string_view::npos) {
     message = message.substr(0, line_end);
@@ -108,17 +109,12 @@ pg_result link::next_result(const wait_limits& limits, std::string_view name) {
   return pg_result{PQgetResult(raw_)};
 }
 
-void link::take(pg_result rows, answer& so_far, std::string_view name) {
+void link::take(pg_result rows, answer& so_far) {
   if (ends_in_copy(rows.get())) {
     abort();
-    throw query_error{"query \"" + std::string{name} +
-                          "\" is a COPY, which this call cannot run; its session is closed",
-                      {.code = errc::server_error,
-                       .sent = sent::yes,
-                       .connection_usable = false,
-                       .query_name = std::string{name}}};
-  }
-  if (is_failure(rows.get())) {
+    closed_by_copy_ = true;
+    so_far.copies = true;
+  } else if (is_failure(rows.get())) {
     if (!so_far.failed) so_far.failed = std::move(rows);
   } else if (PQresultStatus(rows.get()) == PGRES_PIPELINE_ABORTED) {
     so_far.aborted = true;
@@ -136,6 +132,7 @@ void link::begin_statement(const answer& so_far) noexcept {
 
 void link::read_on(answer& so_far, const wait_limits& limits, std::string_view name) {
   require_not_interrupted(name);
+  if (closed_by_copy_) return;
   so_far.at_row = false;
   begin_statement(so_far);
   for (;;) {
@@ -158,7 +155,8 @@ void link::read_on(answer& so_far, const wait_limits& limits, std::string_view n
       so_far.at_row = true;
       return;
     }
-    take(std::move(rows), so_far, name);
+    take(std::move(rows), so_far);
+    if (so_far.copies) return;  // libpq would give the same for ever
   }
 }
 

@@ -40,6 +40,7 @@ struct answer {
   bool by_row = false;    ///< the last statement's rows come one at a time
   bool at_row = false;    ///< reading paused at one: `rows`
   bool aborted = false;   ///< a failure before it kept the last statement from running
+  bool copies = false;    ///< it is a COPY: what it did is not known
   bool answered = false;  ///< the server's ReadyForQuery came
 
   /// Our statement was done, so its change may be durable although nothing more came.
@@ -73,8 +74,8 @@ class link {
   /// Reads an answer up to ReadyForQuery, or up to where it pauses: where rows come one at a time,
   /// at each of them. In the extended protocol an implicit transaction commits after its command
   /// tag was sent, so a later error still means failure: everything is read. Throws: as flush(),
-  /// and again for each further answer that was waited for; query_error for a COPY, which closes
-  /// the link.
+  /// and again for each further answer that was waited for. A COPY closes the link; what was sent
+  /// after it is not answered.
   void read_on(answer& so_far, const wait_limits& limits, std::string_view name);
   /// The whole answer to one message.
   answer collect(const wait_limits& limits, std::string_view name);
@@ -106,12 +107,13 @@ class link {
   void consume();
   pg_result next_result(const wait_limits& limits, std::string_view name);
   void begin_statement(const answer& so_far) noexcept;
-  void take(pg_result rows, answer& so_far, std::string_view name);
+  void take(pg_result rows, answer& so_far);
 
   PGconn* raw_;
   std::string endpoint_;
   socket_duplicate socket_;
   bool closed_ = false;
+  bool closed_by_copy_ = false;
   std::optional<wake> interrupted_;  ///< how a wait ended that closed the link
 };
 

@@ -81,8 +81,9 @@ void pipeline::send(pending& next) {
   const bool named = !on_.pooled && !what.name.empty();
   const bool known = !named || on_.statements.find(what.name, what.sql) != nullptr ||
                      preparing_.find(what.name, what.sql) != nullptr;
+  if (!known) on_.require_runnable(what);
   const auto text = named ? std::string{} : on_.unnamed_text(what);
-  const bound_values values{what.values};
+  const bound_values values{what};
   const bool sent_all = send_setting(next) && (known || send_prepare(next)) &&
                         (named ? on_.send_named(what, values) : on_.send_unnamed(text, values));
   if (!sent_all) on_.wire.throw_lost(what.name, sent::no, {}, on_.wire.message());

@@ -30,6 +30,8 @@ class row_stream {
   /// No more rows: reads what little is left, or closes the session, which is free then. The row
   /// that was read last stays.
   void close() noexcept;
+  /// No more rows, in the child of a fork: the session is the parent's, who reads on.
+  void abandon() noexcept { done_ = true; }
 
  private:
   const result* finish();

@@ -8,7 +8,8 @@
 namespace soundhash::db::driver {
 namespace {
 
-constexpr std::string_view blanks = " \t\r\n\f\v";
+/// Ahead of a word; an empty statement is none.
+constexpr std::string_view blanks = " \t\r\n\f\v;";
 
 std::string lower_case(std::string_view text) {
   std::string lower{text};
@@ -62,6 +63,22 @@ bool creates_temporary(const leading_words& words, std::string_view text) {
 }
 
 }  // namespace
+
+std::string_view misuse(std::string_view sql) {
+  const auto text = lower_case(sql);
+  const auto words = words_of(text);
+  const auto names = [&](std::string_view end) {
+    const auto found = text.find(end);
+    return found != std::string::npos && blanks.find(text[found - 1]) != std::string_view::npos;
+  };
+  if (words[0] == "copy" && (names("stdin") || names("stdout"))) {
+    return "is a COPY from or to the client, which only native libpqxx code can run (native.hpp)";
+  }
+  if (words[0] == "begin" || (words[0] == "start" && words[1] == "transaction")) {
+    return "begins a transaction that no later call would be part of; use database::begin()";
+  }
+  return {};
+}
 
 std::string_view session_need(std::string_view sql) {
   const auto text = lower_case(sql);

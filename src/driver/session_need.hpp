@@ -10,4 +10,8 @@ namespace soundhash::db::driver {
 /// function of the database that does such a thing inside is not found.
 std::string_view session_need(std::string_view sql);
 
+/// Why a statement cannot run by itself, with or without a pooler: it has a protocol of its own, or
+/// begins what would end unseen. Empty: it can. Goes by the first words.
+std::string_view misuse(std::string_view sql);
+
 }  // namespace soundhash::db::driver

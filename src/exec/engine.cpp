@@ -59,6 +59,13 @@ connection_pool::lease engine::acquire(deadline until, std::stop_token stop,
   return pool_.acquire(until, std::move(stop), where);
 }
 
+connection_pool::lease engine::acquire_for(const query& statement, deadline until,
+                                           std::stop_token stop) {
+  auto granted = acquire(until, std::move(stop));
+  granted.used_for(statement);
+  return granted;
+}
+
 void engine::run(const query& statement, const params& values, const call_options& options,
                  function_ref<void(const result&)> consume) {
   run(statement, values, options, consume, nullptr);
@@ -97,7 +104,7 @@ std::unique_ptr<row_source> engine::open_stream(const query& statement, const pa
 
 std::unique_ptr<row_source> engine::open_stream_once(const query& statement, const params& values,
                                                      const call_options& options) {
-  auto lease = acquire(effective(options.until), options.stop);
+  auto lease = acquire_for(statement, effective(options.until), options.stop);
   auto rows = std::make_unique<db::open_stream>(shared_from_this(), *lease,
                                                 driver::statement{.name = statement.name(),
                                                                   .sql = statement.sql(),
@@ -157,7 +164,7 @@ void engine::run_once(const query& statement, const params& values, const call_o
                       function_ref<void(const result&)> consume, fetched* keep) {
   statement_event event{.name = statement.name(), .sql = statement.sql()};
   auto rows = [&] {
-    auto lease = acquire(options.until, options.stop);
+    auto lease = acquire_for(statement, options.until, options.stop);
     event.acquire = lease.waited();
     if (keep != nullptr) keep->from_primary = lease->parameter("in_hot_standby") != "on";
     return observe(event, *lease,

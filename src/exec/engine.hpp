@@ -49,6 +49,9 @@ class engine : public std::enable_shared_from_this<engine> {
   [[nodiscard]] connection_pool::lease acquire(
       deadline until, std::stop_token stop = {},
       const std::source_location& where = std::source_location::current());
+  /// The same for one statement, which reports of leaks name.
+  [[nodiscard]] connection_pool::lease acquire_for(const query& statement, deadline until,
+                                                   std::stop_token stop);
 
   /// Runs one statement outside a transaction; once more when retry_policy.hpp says so.
   void run(const query& statement, const params& values, const call_options& options,

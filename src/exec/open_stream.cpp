@@ -41,6 +41,7 @@ void open_stream::leave() noexcept {
 }
 
 const result* open_stream::next() {
+  owner_->pool().require_own();
   if (cut_off_) throw invalid_argument{"stream", "its transaction ended before its last row"};
   if (ended_) return nullptr;
   try {
@@ -55,14 +56,22 @@ const result* open_stream::next() {
 
 void open_stream::end(const error* failure) noexcept {
   if (std::exchange(ended_, true)) return;
-  if (rows_) rows_->close();
-  session_ = {};
+  if (owner_->pool().is_parents()) {
+    rows_->abandon();
+  } else {
+    if (rows_) rows_->close();
+    session_ = {};
+    report(failure);
+  }
+  if (auto* const around = std::exchange(around_, nullptr)) around->stream_ended(failure);
+}
+
+void open_stream::report(const error* failure) noexcept {
   event_.prepare = cost_.prepare;
   event_.execute = deadline::clock::now() - started_ - cost_.prepare;
   event_.failure = failure;
   if (failure != nullptr) event_.sqlstate = failure->sqlstate();
   owner_->watchers().on_finish(event_);
-  if (auto* const around = std::exchange(around_, nullptr)) around->stream_ended(failure);
 }
 
 }  // namespace soundhash::db

@@ -35,6 +35,7 @@ class open_stream final : public row_source {
 
  private:
   void end(const error* failure) noexcept;
+  void report(const error* failure) noexcept;
 
   std::shared_ptr<engine> owner_;
   connection_pool::lease session_;

@@ -92,7 +92,7 @@ class run_of_steps {
 void run_together(engine& on, std::span<pipeline_step* const> steps, const call_options& options) {
   run_of_steps run{on, steps, options};
   {
-    const auto lease = on.acquire(options.until, options.stop);
+    const auto lease = on.acquire_for(steps.front()->statement, options.until, options.stop);
     run.send(*lease, lease.waited());
   }  // the connection is free again before the rows are read
   run.settle();

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include <soundhash/db/core/deadline.hpp>
+#include <soundhash/db/core/query.hpp>
 #include <soundhash/db/pool/pool_options.hpp>
 #include <soundhash/db/pool/pool_stats.hpp>
 
@@ -83,6 +84,10 @@ class basic_pool {
     [[nodiscard]] std::chrono::nanoseconds waited() const noexcept { return waited_; }
     /// Throws: pool_error{used_after_fork} in the child of a fork.
     void require_own() const { pool_->require_own(); }
+    /// Reports name this query instead of the place of the acquire, which is our own.
+    void used_for(const query& statement) noexcept {
+      place_->query.store(statement.name().data(), std::memory_order_relaxed);
+    }
     /// The connection is closed when the lease ends.
     void discard() noexcept { discarded_ = true; }
     /// At that time the session is cut, also in the middle of a call on it.
@@ -156,6 +161,11 @@ class basic_pool {
   }
 
   [[nodiscard]] pool_stats stats() const { return core_->stats(); }
+
+  /// Throws: pool_error{used_after_fork} in the child of a fork.
+  void require_own() const { core_->require_own(); }
+  /// In the child of a fork: its sockets belong to another process.
+  [[nodiscard]] bool is_parents() const noexcept { return core_->is_parents(); }
 
   /// Fails the waiting callers, closes what is idle and waits for the leases until the deadline;
   /// those that are left are returned, and their sessions cut. Threads of the pool get two seconds

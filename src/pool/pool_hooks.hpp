@@ -1,18 +1,11 @@
 #pragma once
 
-#include <chrono>
 #include <functional>
-#include <source_location>
 
 #include "pool/acquire_error.hpp"
+#include "pool/held_lease.hpp"
 
 namespace soundhash::db {
-
-/// A lease that has not ended.
-struct held_lease {
-  std::source_location where;  ///< of the acquire
-  std::chrono::nanoseconds held{};
-};
 
 /// What the owner of a pool is told, without a lock held. Empty functions are not called.
 template <class Connection>

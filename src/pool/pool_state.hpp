@@ -80,6 +80,7 @@ class pool_state {
     place.check = condition.check_due(proven(place), now);
     place.acquired.store(now, std::memory_order_relaxed);
     place.where.store(where, std::memory_order_relaxed);
+    place.query.store(nullptr, std::memory_order_relaxed);
     place.holder.store(to, std::memory_order_relaxed);
   }
 
@@ -434,7 +435,7 @@ class pool_state {
 
   [[nodiscard]] static held_lease lease_of(const slot_type& place, time_point now) {
     return {
-        place.where.load(std::memory_order_relaxed),
+        place.where.load(std::memory_order_relaxed), place.query.load(std::memory_order_relaxed),
         std::max(now - place.acquired.load(std::memory_order_relaxed), typename Clock::duration{})};
   }
 

@@ -36,6 +36,7 @@ struct alignas(64) slot {
   std::atomic<time_point> last_used{};
   std::atomic<time_point> acquired{};
   std::atomic<std::source_location> where{};  ///< of the acquire
+  std::atomic<const char*> query{nullptr};    ///< that it was acquired for, if for one
   /// Who used it last; a lease may move to another thread.
   std::atomic<typename Threads::id> holder{};
   std::atomic<std::uint64_t> lent_at_once{0};

@@ -104,6 +104,56 @@ TEST(fork_test, a_lease_that_ends_in_a_child_runs_no_hook) {
   EXPECT_EQ(released, 1);
 }
 
+constexpr query series{"test.series", "SELECT generate_series(1, 100000)", access::read_only};
+
+/// Its child is refused the next row, and another only destroys its copy; the parent reads on.
+void expect_the_parent_reads_on(std::optional<row_stream<std::int32_t>> rows) {
+  auto row = rows->begin();
+  for (std::int32_t n = 1; n < 10; ++n) ++row;
+  EXPECT_EQ(in_child([&] {
+              try {
+                ++row;
+                return 2;
+              } catch (const pool_error& e) {
+                return e.code() == errc::used_after_fork && *row == 10 ? 0 : 1;
+              }
+            }),
+            0);
+  EXPECT_EQ(in_child([&] {
+              rows.reset();
+              return 0;
+            }),
+            0);
+  std::int32_t expected = 10;
+  for (; row != rows->end(); ++row) ASSERT_EQ(*row, expected++);
+  EXPECT_EQ(expected, 100001);
+}
+
+TEST(fork_test, a_stream_carried_into_a_child_is_refused_and_the_parent_reads_on) {
+  auto db = database::open(test::empty_database_options());
+  const auto session = db.one<std::int32_t>(pid);
+  expect_the_parent_reads_on(db.stream<std::int32_t>(series));
+  EXPECT_EQ(db.one<std::int32_t>(pid), session);
+}
+
+TEST(fork_test, a_stream_of_a_transaction_carried_into_a_child_is_refused_too) {
+  auto db = database::open(test::empty_database_options());
+  std::optional<transaction> tx = db.begin();
+  const auto session = tx->one<std::int32_t>(pid);
+  expect_the_parent_reads_on(tx->stream<std::int32_t>(series));
+  std::optional<row_stream<std::int32_t>> rows = tx->stream<std::int32_t>(series);
+  auto row = rows->begin();
+  EXPECT_EQ(in_child([&] {
+              tx.reset();
+              rows.reset();
+              return 0;
+            }),
+            0);
+  while (row != rows->end()) ++row;
+  EXPECT_EQ(tx->one<std::int32_t>(pid), session);
+  tx->commit();
+}
+
 TEST(fork_test, a_child_may_open_its_own) {
   const auto options = test::empty_database_options();
   auto db = database::open(options);

@@ -515,19 +515,54 @@ TEST_F(connection_test, closing_does_not_wait_for_a_server_that_does_not_read) {
 
 // What a session cannot run
 
-TEST_F(connection_test, copy_is_refused_and_costs_the_session) {
+TEST_F(connection_test, copy_is_refused_before_it_is_sent) {
   execute("CREATE TABLE t (n int)");
-  for (const std::string_view sql : {"COPY t FROM STDIN", "COPY t TO STDOUT"}) {
-    const auto by_run = connect();
-    const auto e = caught<query_error>(
-        [&] { by_run->run({.name = "test.copy", .sql = sql, .until = soon()}); });
+  const auto session = connect();
+  for (const std::string_view sql : {"COPY t FROM STDIN", "-- to us\ncopy t TO\nstdout"}) {
+    const auto e = caught<invalid_argument>(
+        [&] { session->run({.name = "test.copy", .sql = sql, .until = soon()}); });
     EXPECT_THAT(e.what(), AllOf(HasSubstr("test.copy"), HasSubstr("COPY")));
-    EXPECT_FALSE(e.connection_usable());
-    EXPECT_FALSE(by_run->usable());
-    const auto by_command = connect();
-    EXPECT_THROW(by_command->command(sql, soon()), query_error);
-    EXPECT_FALSE(by_command->usable());
+    EXPECT_EQ(session->status(), transaction_status::idle);
   }
+}
+
+constexpr std::string_view disguised_copy =
+    "/* /* */ */ COPY (INSERT INTO t VALUES (1) RETURNING n) TO STDOUT";
+
+TEST_F(connection_test, a_disguised_copy_costs_the_session_and_is_in_doubt) {
+  execute("CREATE TABLE t (n int)");
+  const auto by_run = connect();
+  const auto e = caught<commit_in_doubt>(
+      [&] { by_run->run({.name = "test.copy", .sql = disguised_copy, .until = soon()}); });
+  EXPECT_THAT(e.what(), AllOf(HasSubstr("test.copy"), HasSubstr("COPY")));
+  EXPECT_FALSE(by_run->usable());
+  const auto by_command = connect();
+  EXPECT_THROW(by_command->command(disguised_copy, soon()), commit_in_doubt);
+  EXPECT_FALSE(by_command->usable());
+}
+
+TEST_F(connection_test, a_disguised_copy_in_a_transaction_did_nothing) {
+  execute("CREATE TABLE t (n int)");
+  const auto session = connect();
+  session->command("BEGIN", soon());
+  const auto e = caught<query_error>(
+      [&] { session->run({.name = "test.copy", .sql = disguised_copy, .until = soon()}); });
+  EXPECT_THAT(e.what(), AllOf(HasSubstr("test.copy"), HasSubstr("COPY")));
+  EXPECT_FALSE(e.connection_usable());
+}
+
+TEST_F(connection_test, more_values_than_the_protocol_counts_are_refused_before_they_are_sent) {
+  const auto session = connect();
+  params values;
+  for (int i = 0; i < 65535; ++i) values.append(i);
+  const statement what{
+      .name = "test.many", .sql = "SELECT $1::int4", .values = &values, .until = soon()};
+  EXPECT_EQ(caught<query_error>([&] { session->run(what); }).sqlstate(), "08P01")
+      << "so many reach the server, which wants one";
+  values.append(0);
+  EXPECT_THAT(caught<invalid_argument>([&] { session->run(what); }).what(),
+              AllOf(HasSubstr("test.many"), HasSubstr("65536"), HasSubstr("65535")));
+  EXPECT_EQ(session->status(), transaction_status::idle);
 }
 
 // Health

@@ -55,7 +55,7 @@ constexpr query activity{"test.activity",
                          "SELECT query FROM pg_stat_activity WHERE pid = pg_backend_pid()",
                          access::read_only};
 constexpr query vacuum{"test.vacuum", "VACUUM notes"};
-constexpr query copy_out{"test.copy", "COPY notes TO STDOUT"};
+constexpr query disguised_copy{"test.copy", "/* /* */ */ COPY notes TO STDOUT"};
 
 const std::string commit_message{"COMMIT\0", 7};
 
@@ -349,10 +349,10 @@ TEST_F(pgbouncer_test, a_ping_reaches_the_server) {
   EXPECT_FALSE(test::connect(direct_)->is_behind_pooler(soon()));
 }
 
-TEST_F(pgbouncer_test, copy_is_refused_and_leaves_the_pooler_in_order) {
+TEST_F(pgbouncer_test, a_disguised_copy_leaves_the_pooler_in_order) {
   auto db = open();
   for (int i = 0; i < 4; ++i) {  // more often than there are sessions
-    const auto e = caught<query_error>([&] { db.execute(copy_out); });
+    const auto e = caught<commit_in_doubt>([&] { db.execute(disguised_copy); });
     EXPECT_THAT(e.what(), AllOf(HasSubstr("test.copy"), HasSubstr("COPY")));
     EXPECT_FALSE(e.connection_usable());
   }

@@ -24,6 +24,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using test::caught;
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -39,6 +40,9 @@ constexpr query pid{"test.pid", "SELECT pg_backend_pid()", access::read_only};
 constexpr query echo_too{"test.echo", "SELECT $1::int8", access::read_only};
 constexpr query long_text{"test.long", "SELECT repeat('x', $1)", access::read_only};
 constexpr query copy{"test.copy", "COPY notes TO STDOUT", access::read_only};
+constexpr query disguised_copy{"test.disguised", "/* /* */ */ COPY notes TO STDOUT",
+                               access::read_only};
+constexpr query begins{"test.begins", "BEGIN"};
 
 class heard_statements final : public interceptor {
  public:
@@ -337,15 +341,44 @@ TEST_F(pipeline_test, lost_reads_run_once_more_and_writes_are_in_doubt) {
   EXPECT_EQ(stored(), "a\n") << "once";
 }
 
-TEST_F(pipeline_test, a_copy_costs_the_session_and_its_followers_their_answers) {
+TEST_F(pipeline_test, what_is_refused_before_it_is_sent_keeps_nothing_else_from_running) {
+  auto db = database::open(options_);
+  const auto session = db.one<std::int32_t>(pid);
+  params many;
+  for (int i = 0; i < 65536; ++i) many.append(i);
+  pipeline batch;
+  const auto first = batch.one<std::int32_t>(echo, many);
+  const auto before = batch.one<std::int32_t>(echo, {1});
+  const auto refused = batch.execute(copy);
+  const auto begun = batch.execute(begins);
+  const auto after = batch.one<std::int32_t>(echo, {2});
+  const auto write = batch.execute(insert, {"a"});
+  db.execute(batch, {.until = deadline::in(20s)});
+  EXPECT_THAT(caught<invalid_argument>([&] { (void)first.get(); }).what(), HasSubstr("65536"));
+  EXPECT_EQ(before.get(), 1);
+  EXPECT_THAT(caught<invalid_argument>([&] { (void)refused.get(); }).what(), HasSubstr("COPY"));
+  EXPECT_EQ(after.get(), 2);
+  EXPECT_THROW((void)begun.get(), invalid_argument);
+  EXPECT_EQ(write.get(), 1U);
+  EXPECT_EQ(stored(), "a\n");
+  EXPECT_EQ(db.one<std::int32_t>(pid), session);
+}
+
+TEST_F(pipeline_test, a_disguised_copy_costs_the_session_and_its_followers_their_answers) {
   auto db = database::open(options_);
   pipeline batch;
   const auto before = batch.one<std::int32_t>(echo, {1});
-  const auto refused = batch.execute(copy);
+  const auto copied = batch.execute(disguised_copy);
+  const auto after = batch.one<std::int32_t>(echo, {2});
+  const auto write = batch.execute(insert, {"a"});
+  const auto last = batch.execute(slow_insert, {"b"});
   db.execute(batch);
   EXPECT_EQ(before.get(), 1);
-  EXPECT_THROW((void)refused.get(), error);
-  EXPECT_EQ(db.one<std::int32_t>(echo, {2}), 2);
+  EXPECT_FALSE(caught<query_error>([&] { (void)copied.get(); }).connection_usable());
+  EXPECT_EQ(after.get(), 2) << "once more, elsewhere";
+  const auto doubt = caught<commit_in_doubt>([&] { (void)write.get(); });
+  EXPECT_THAT(doubt.what(), AllOf(HasSubstr("test.insert"), HasSubstr("a COPY ahead of it")));
+  EXPECT_EQ(caught<commit_in_doubt>([&] { (void)last.get(); }).query_name(), "test.slow_insert");
 }
 
 // Elsewhere

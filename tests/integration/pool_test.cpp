@@ -158,6 +158,24 @@ TEST(pool, a_lease_that_is_held_too_long_is_logged_with_its_place) {
   EXPECT_EQ(db.pool_stats().leaks, 1u);
 }
 
+TEST(pool, a_stream_that_is_held_too_long_is_logged_with_its_query) {
+  constexpr query series{"test.series", "SELECT generate_series(1, 2)", access::read_only};
+  const test::captured_log log;
+  auto options = small(1);
+  options.pool.leak_after = 1ms;
+  auto db = database::open(options);
+  auto rows = db.stream<std::int32_t>(series);
+  EXPECT_TRUE(test::eventually([&] {
+    return log.text().find("acquired by query \"test.series\" is held") != std::string::npos;
+  })) << log.text();
+  for (auto row = rows.begin(); row != rows.end(); ++row) continue;
+  const auto line = std::source_location::current().line() + 1;
+  const auto held = db.acquire();
+  const auto place = "pool_test.cpp:" + std::to_string(line);
+  EXPECT_TRUE(test::eventually([&] { return log.text().find(place) != std::string::npos; }))
+      << "the next lease is no query's: " << log.text();
+}
+
 TEST(pool, late_cancel_never_hits_the_next_holder) {
   constexpr query slow{"test.slow", "SELECT pg_sleep(60)", access::read_only};
   auto db = database::open(small(1));

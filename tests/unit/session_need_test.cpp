@@ -1,9 +1,12 @@
 #include "driver/session_need.hpp"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 namespace soundhash::db::driver {
 namespace {
+
+using ::testing::HasSubstr;
 
 TEST(session_need, is_found_in_what_outlives_a_transaction) {
   const std::pair<const char*, const char*> cases[] = {
@@ -37,6 +40,27 @@ TEST(session_need, is_none_of_what_ends_with_its_transaction) {
         "CREATE TEMP TABLE t (n int) ON COMMIT DROP", "SELECT set_config('work_mem', $1, true)",
         "SELECT pg_advisory_xact_lock(1)", "SELECT pg_try_advisory_xact_lock(1)", "NOTIFY jobs"}) {
     EXPECT_EQ(session_need(sql), "") << sql;
+  }
+}
+
+TEST(misuse, is_found_in_a_copy_of_the_client_and_in_the_begin_of_a_transaction) {
+  for (const char* sql :
+       {"COPY t FROM STDIN", "copy t to\tstdout (FORMAT csv)", "/* a */ -- b\n COPY t TO STDOUT",
+        "COPY (INSERT INTO t VALUES (1) RETURNING id) TO STDOUT", ";COPY t FROM STDIN"}) {
+    EXPECT_THAT(misuse(sql), HasSubstr("COPY")) << sql;
+  }
+  for (const char* sql :
+       {"BEGIN", "begin isolation level serializable", "START\nTRANSACTION", " ; BEGIN"}) {
+    EXPECT_THAT(misuse(sql), HasSubstr("transaction")) << sql;
+  }
+}
+
+TEST(misuse, is_not_found_in_what_runs_by_itself) {
+  for (const char* sql :
+       {"", "COPY", "COPY t FROM '/tmp/stdin'", "COPY t TO PROGRAM 'cat'", "SELECT copy FROM stdin",
+        "copying t from stdin", "START_OF_IT", "SELECT begin FROM t", "PREPARE TRANSACTION 'x'",
+        "COMMIT PREPARED 'x'"}) {
+    EXPECT_EQ(misuse(sql), "") << sql;
   }
 }
 

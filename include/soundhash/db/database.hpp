@@ -26,7 +26,7 @@ namespace soundhash::db {
 /// A database: the pool, the interceptors, the metrics and the repositories over them. It is also
 /// an executor: each statement runs on a pooled connection of its own, outside a transaction.
 /// Thread safety: safe for concurrent use. A handle: copies share one pool, which closes with the
-/// last of them.
+/// last of them; one that was moved from may only be assigned to or destroyed.
 class SOUNDHASH_DB_EXPORT database final : public executor {
  public:
   /// Checks the options; connects to nothing yet.

@@ -46,6 +46,7 @@
 /// | COMMIT (or autocommit write) sent, no answer          | commit_in_doubt      | commit_in_doubt         | maybe     | no          |
 /// | cell does not fit the C++ type                        | decode_error         | decode                  | yes       | no          |
 /// | argument has a NUL, is too long, out of range         | invalid_argument     | invalid_argument        | no        | no          |
+/// | COPY from or to the client, BEGIN, over 65535 values  | invalid_argument     | invalid_argument        | no        | no          |
 /// | `one` got no row; `one` or `maybe` got several        | cardinality_error    | no_row, several_rows    | yes       | no          |
 /// | stop requested through the stop_token                 | cancelled            | cancelled               | no, maybe | no          |
 /// | setting unreadable                                    | config_error         | configuration           | no        | no          |

@@ -32,7 +32,8 @@ class SOUNDHASH_DB_EXPORT row_source {
 };
 
 /// The rows of one statement, to be read once, front to back, while the server sends them: however
-/// many there are, one is in memory. See executor::stream.
+/// many there are, one is in memory. See executor::stream. All of them are read into one T, one
+/// after the other: a member that row_traits does not name keeps what the reader left in it.
 /// ```
 /// for (const video& each : db.stream<video>(all_videos)) write(each);
 /// ```

@@ -37,7 +37,8 @@ struct transaction_options {
 /// A transaction on one pooled connection, rolled back unless committed. BEGIN travels with the
 /// first statement. A statement that failed makes commit() throw, also when its exception was
 /// swallowed.
-/// Thread safety: one thread at a time.
+/// Thread safety: one thread at a time. One that was moved from may only be assigned to or
+/// destroyed.
 class SOUNDHASH_DB_EXPORT transaction final : public executor {
  public:
   ~transaction() override;

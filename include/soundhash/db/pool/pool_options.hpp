@@ -38,8 +38,8 @@ struct pool_options {
   /// Idle connections are pinged this often in the background, a quarter of them at a time. Zero:
   /// never; TCP keepalives are on anyway. Range 0 to 1 day.
   std::chrono::milliseconds keepalive{0};
-  /// A connection held longer than this is logged once as a possible leak, with the place that
-  /// acquired it. Zero: never. Range 0 to 1 day.
+  /// A connection held longer than this is logged once as a possible leak, with the place or
+  /// the query that acquired it. Zero: never. Range 0 to 1 day.
   std::chrono::milliseconds leak_after{0};
   /// Callers that may wait at the same time; one more gets `pool_overloaded` at once. Range 1 to
   /// 1 000 000.
