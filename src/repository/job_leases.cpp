@@ -1,3 +1,5 @@
+#include "repository/job_leases.hpp"
+
 #include <algorithm>
 #include <tuple>
 #include <utility>
@@ -69,6 +71,15 @@ constexpr query claim_pending{
     ") SELECT " SOUNDHASH_DB_JOB_COLUMNS_WITH("taken.", READABLE_CREATED_AT)
     ", leased.job_id AS \"lease.job_id\", leased.token AS \"lease.token\", leased.expires_at "
     "FROM taken JOIN leased ON leased.job_id = taken.id"};
+
+// What an UPDATE of the job and the end of its lease lock, and no more.
+constexpr query lock_to_end{
+    "job.lock_to_end",
+    "WITH free AS MATERIALIZED (SELECT l.job_id " GIVEN
+    "JOIN processing_jobs AS j ON j.id = l.job_id ORDER BY l.job_id "
+    "FOR UPDATE OF l SKIP LOCKED FOR NO KEY UPDATE OF j SKIP LOCKED) SELECT l.job_id " GIVEN
+    "JOIN processing_jobs AS j ON j.id = l.job_id "
+    "WHERE NOT EXISTS (SELECT FROM free WHERE free.job_id = l.job_id)"};
 
 // Never waits, since the other leases would expire meanwhile. A lease that is locked is being used
 // or rescued: it counts as held, and the next heartbeat knows what came of it.
@@ -197,6 +208,14 @@ void sort_by_age(std::vector<leased_job>& claimed) {
 }
 
 }  // namespace
+
+std::vector<std::int32_t> lock_or_pass_over(executor& inside, const std::vector<job_lease>& leases,
+                                            const call_options& options) {
+  auto passed_over =
+      inside.all<std::int32_t>(lock_to_end, {jobs_of(leases), tokens_of(leases)}, options);
+  std::sort(passed_over.begin(), passed_over.end());
+  return passed_over;
+}
 
 std::vector<leased_job> job_repository::claim(const std::vector<std::string>& job_types, int n,
                                               milliseconds lease, const call_options& options) {
