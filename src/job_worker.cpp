@@ -341,7 +341,6 @@ void job_loop::settle_alone(task_list::value_type one, const call_options& optio
 /// Forgets the jobs that the statement has settled, and those that are not held any more. Waits for
 /// no job that somebody has locked: it is tried again later.
 void job_loop::settle(const settlement& how, const task_list& ended, const call_options& options) {
-  const auto& [what, text] = how;
   std::vector<job_lease> leases;
   for (const auto one : ended) leases.push_back(one->run.lease());
   ids locked;
@@ -349,20 +348,20 @@ void job_loop::settle(const settlement& how, const task_list& ended, const call_
     return std::binary_search(some.begin(), some.end(), id);
   };
   const auto settled = on_.atomically(
-      [&, what = what, &text = text](executor& inside) {
+      [&](executor& inside) {
         locked = lock_or_pass_over(inside, leases, options);
         auto free = leases;
         std::erase_if(free, [&](const job_lease& one) { return among(locked, one.job_id); });
         job_repository jobs{inside};
-        switch (what) {
+        switch (how.first) {
           case outcome::completed:
             return jobs.complete(free, options);
           case outcome::given_back:
             return jobs.release(free, options);
           case outcome::failed:
-            return jobs.fail(free, text, options_.retry, options);
+            return jobs.fail(free, how.second, options_.retry, options);
           default:
-            return jobs.fail(free, text, std::nullopt, options);
+            return jobs.fail(free, how.second, std::nullopt, options);
         }
       },
       options);
