@@ -50,14 +50,16 @@ constexpr query date{"test.date",
                      "UPDATE processing_jobs SET created_at = $2::text::timestamp WHERE id = $1"};
 constexpr query dated{"test.dated", "SELECT created_at::text FROM processing_jobs WHERE id = $1"};
 constexpr query hold_up{"test.hold_up", "SELECT pg_advisory_xact_lock(1)"};
-constexpr auto hold_up_claims = R"sql(
-CREATE ROLE claimer LOGIN;
-GRANT SELECT, INSERT, UPDATE ON processing_jobs, soundhash_job_leases TO claimer;
+/// Of a role of this name.
+std::string hold_up_claims(const std::string& role) {
+  return "CREATE ROLE " + role + " LOGIN;" + R"sql(
+GRANT SELECT, INSERT, UPDATE ON processing_jobs, soundhash_job_leases TO PUBLIC;
 CREATE FUNCTION hold_up() RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN true; END $$;
 ALTER TABLE processing_jobs ENABLE ROW LEVEL SECURITY;
-CREATE POLICY hold_up ON processing_jobs TO claimer USING (hold_up());
+CREATE POLICY hold_up ON processing_jobs USING (hold_up());
 )sql";
+}
 constexpr query null_retries{
     "test.null_retries",
     "UPDATE processing_jobs SET retry_count = NULL, max_retries = NULL WHERE id = $1"};
@@ -224,9 +226,9 @@ TEST_F(job_leases_test, claim_takes_jobs_whose_created_at_no_timestamp_can_hold)
 
 // A claim is held up, by a policy that waits, between its snapshot and the locks.
 TEST_F(job_leases_test, claim_passes_over_a_job_that_another_claimed_and_failed_meanwhile) {
-  test::execute(options_, hold_up_claims);
   auto as_claimer = test::server().options(options_.name);
-  as_claimer.user = "claimer";
+  as_claimer.user = "claimer_" + options_.name;
+  test::execute(options_, hold_up_claims(as_claimer.user));
   auto claimer = database::open(as_claimer);
   add("x");
   auto tx = db_.begin();

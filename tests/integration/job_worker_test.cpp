@@ -482,10 +482,10 @@ TEST_F(job_worker_test, a_text_that_a_constraint_refuses_is_replaced) {
 
 TEST(job_worker_encoding_test, a_text_that_the_database_cannot_encode_is_replaced) {
   auto options = test::empty_database_options();
-  test::execute(options,
-                "CREATE DATABASE latin1 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' "
-                "TEMPLATE template0");
-  options.name = "latin1";
+  const auto name = options.name + "_latin1";
+  test::execute(options, "CREATE DATABASE " + name +
+                             " ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");
+  options.name = name;
   migrator{options}.up();
   auto db = database::open(options);
   const auto id = db.jobs().create({.job_type = "t", .target_id = "x", .max_retries = 0}).id;
@@ -597,10 +597,12 @@ TEST_F(job_worker_test, handlers_are_waited_for_when_a_worker_ends_with_an_error
 }
 
 TEST_F(job_worker_test, a_worker_without_the_privileges_ends_with_an_error) {
-  test::execute(made_,
-                "CREATE ROLE weak LOGIN; GRANT SELECT, INSERT, UPDATE ON processing_jobs TO weak");
   auto options = test::server().options(made_.name);
-  options.user = "weak";
+  options.user = "weak_" + made_.name;
+  test::execute(made_, "CREATE ROLE " + options.user +
+                           " LOGIN; GRANT SELECT, INSERT, UPDATE "
+                           "ON processing_jobs TO " +
+                           options.user);
   std::stop_source stop;
   auto run = std::async(std::launch::async, [&] {
     job_worker{database::open(options), {.job_types = {"t"}}, [](job_run&) {}}.run(
