@@ -5,11 +5,12 @@
 
 // What the statements about jobs and those about their leases share.
 
-/// The columns of a job; `j` is "j." or "".
-#define SOUNDHASH_DB_JOB_COLUMNS(j)                                                             \
-  j "id, " j "job_type, " j "status, " j "target_id, " j "parameters, " j "progress, " j        \
-    "current_step, " j "created_at, " j "started_at, " j "completed_at, " j "error_message, " j \
+/// The columns of a job, with `created_at` in its place; `j` is "j." or "".
+#define SOUNDHASH_DB_JOB_COLUMNS_WITH(j, created_at)                                           \
+  j "id, " j "job_type, " j "status, " j "target_id, " j "parameters, " j "progress, " j       \
+    "current_step, " created_at ", " j "started_at, " j "completed_at, " j "error_message, " j \
     "retry_count, " j "max_retries"
+#define SOUNDHASH_DB_JOB_COLUMNS(j) SOUNDHASH_DB_JOB_COLUMNS_WITH(j, j "created_at")
 
 /// What an UPDATE sets when a job is to be run from its beginning.
 #define SOUNDHASH_DB_JOB_PENDING_AGAIN                                         \

@@ -1,3 +1,5 @@
+#include "repository/job_leases.hpp"
+
 #include <algorithm>
 #include <tuple>
 #include <utility>
@@ -41,24 +43,43 @@ namespace {
 
 using std::chrono::milliseconds;
 
+// A claim that does not read such a job would come upon it again and again.
+#define READABLE_CREATED_AT                                                                \
+  "CASE WHEN taken.created_at BETWEEN '0001-01-01' AND '9999-12-31 23:59:59.999999' THEN " \
+  "taken.created_at END AS created_at"
+
 // MATERIALIZED: folded into the UPDATE, the LIMIT may be evaluated more than once and claim more.
 // statement_timestamp(), which stands still: with a clock that moves there is no anti join, and a
 // plan that sorts would look for the lease of every pending job.
+// The leases come first, and ask once more whether the old one has expired: a job that was claimed
+// and failed after this claim had begun is pending again, and waits.
 constexpr query claim_pending{
     "job.claim",
     "WITH due AS MATERIALIZED (SELECT p.id FROM processing_jobs AS p WHERE p.status = 'pending' "
     "AND p.job_type = ANY($1::text[]) AND NOT EXISTS (SELECT FROM soundhash_job_leases AS l "
     "WHERE l.job_id = p.id AND l.expires_at > timezone('utc', statement_timestamp())) "
     "ORDER BY p.created_at, p.id LIMIT $2 FOR UPDATE OF p SKIP LOCKED), "
-    "taken AS (UPDATE processing_jobs AS j SET status = 'running', started_at = " NOW
-    ", progress = 0 FROM due WHERE j.id = due.id RETURNING " COLUMNS("j.")
-    "), leased AS (INSERT INTO soundhash_job_leases AS l (job_id, started_at, expires_at) "
-    "SELECT id, started_at, " NOW " + $3::int8" MILLISECONDS " FROM taken ORDER BY id "
+    "leased AS (INSERT INTO soundhash_job_leases AS l (job_id, started_at, expires_at) "
+    "SELECT id, " NOW ", " NOW " + $3::int8" MILLISECONDS " FROM due ORDER BY id "
     "ON CONFLICT (job_id) DO UPDATE SET token = DEFAULT, started_at = EXCLUDED.started_at, "
-    "expires_at = EXCLUDED.expires_at RETURNING l.job_id, l.token, l.expires_at) "
-    "SELECT " COLUMNS("taken.")
+    "expires_at = EXCLUDED.expires_at "
+    "WHERE l.expires_at <= timezone('utc', statement_timestamp()) "
+    "RETURNING l.job_id, l.token, l.started_at, l.expires_at), "
+    "taken AS (UPDATE processing_jobs AS j SET status = 'running', "
+    "started_at = leased.started_at, completed_at = NULL, progress = 0 "
+    "FROM leased WHERE j.id = leased.job_id RETURNING " COLUMNS("j.")
+    ") SELECT " SOUNDHASH_DB_JOB_COLUMNS_WITH("taken.", READABLE_CREATED_AT)
     ", leased.job_id AS \"lease.job_id\", leased.token AS \"lease.token\", leased.expires_at "
     "FROM taken JOIN leased ON leased.job_id = taken.id"};
+
+// What an UPDATE of the job and the end of its lease lock, and no more.
+constexpr query lock_to_end{
+    "job.lock_to_end",
+    "WITH free AS MATERIALIZED (SELECT l.job_id " GIVEN
+    "JOIN processing_jobs AS j ON j.id = l.job_id ORDER BY l.job_id "
+    "FOR UPDATE OF l SKIP LOCKED FOR NO KEY UPDATE OF j SKIP LOCKED) SELECT l.job_id " GIVEN
+    "JOIN processing_jobs AS j ON j.id = l.job_id "
+    "WHERE NOT EXISTS (SELECT FROM free WHERE free.job_id = l.job_id)"};
 
 // Never waits, since the other leases would expire meanwhile. A lease that is locked is being used
 // or rescued: it counts as held, and the next heartbeat knows what came of it.
@@ -109,15 +130,22 @@ constexpr query release_held{
                         " RETURNING j.id), "
                         "ended AS (" END_LEASES ") SELECT id FROM back"};
 
+// Waits neither for a lease nor for a job: whoever has locked a job of a dead worker holds up this
+// job alone, whose lease stays for the next rescue.
 constexpr query rescue{
     "job.rescue_expired",
     "WITH mine AS MATERIALIZED (SELECT l.job_id, l.started_at FROM soundhash_job_leases AS l "
     "WHERE l.expires_at <= " NOW
     " ORDER BY l.job_id LIMIT $1 FOR UPDATE SKIP LOCKED), "
+    "free AS MATERIALIZED (SELECT j.id FROM mine JOIN processing_jobs AS j ON " HELD
+    " FOR NO KEY UPDATE OF j SKIP LOCKED), "
     "back AS (UPDATE processing_jobs AS j SET " SOUNDHASH_DB_JOB_PENDING_AGAIN
-    " FROM mine WHERE " HELD
-    " RETURNING j.id), "
-    "ended AS (" END_LEASES ") SELECT id FROM back"};
+    " FROM free WHERE j.id = free.id RETURNING j.id), "
+    "ended AS (" END_LEASES
+    " AND (EXISTS (SELECT FROM free WHERE free.id = l.job_id) "
+    "OR NOT EXISTS (SELECT FROM processing_jobs AS j WHERE " HELD
+    ")))"
+    " SELECT id FROM back"};
 
 void check_duration(std::string_view name, milliseconds value, milliseconds low,
                     milliseconds high) {
@@ -180,6 +208,14 @@ void sort_by_age(std::vector<leased_job>& claimed) {
 }
 
 }  // namespace
+
+std::vector<std::int32_t> lock_or_pass_over(executor& inside, const std::vector<job_lease>& leases,
+                                            const call_options& options) {
+  auto passed_over =
+      inside.all<std::int32_t>(lock_to_end, {jobs_of(leases), tokens_of(leases)}, options);
+  std::sort(passed_over.begin(), passed_over.end());
+  return passed_over;
+}
 
 std::vector<leased_job> job_repository::claim(const std::vector<std::string>& job_types, int n,
                                               milliseconds lease, const call_options& options) {

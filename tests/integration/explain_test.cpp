@@ -21,6 +21,7 @@
 
 #include <soundhash/db.hpp>
 
+#include "repository/job_leases.hpp"
 #include "repository/list_cursor.hpp"
 #include "support/sql.hpp"
 #include "support/test_database.hpp"
@@ -223,6 +224,7 @@ const std::vector<expectation> hot_queries{
     {"job.complete", [](auto& db, auto& tx) { db.jobs(tx).complete({{1, 1}}); }, "ARRAY[7, 8], ARRAY[1, 2]", {"processing_jobs_pkey"}, leases},
     {"job.fail", [](auto& db, auto& tx) { db.jobs(tx).fail({{1, 1}}, "x"); }, "ARRAY[7, 8], ARRAY[1, 2], 'x', true, 1000, 60000", {"processing_jobs_pkey"}, leases},
     {"job.release", [](auto& db, auto& tx) { db.jobs(tx).release({{1, 1}}); }, "ARRAY[7, 8], ARRAY[1, 2]", {"processing_jobs_pkey"}, leases},
+    {"job.lock_to_end", [](auto&, auto& tx) { (void)lock_or_pass_over(tx, {{1, 1}}, {}); }, "ARRAY[7, 8], ARRAY[1, 2]", {"processing_jobs_pkey"}, leases},
     {"job.rescue_expired", [](auto& db, auto& tx) { db.jobs(tx).rescue_expired(); }, "1000", {"processing_jobs_pkey", "idx_processing_jobs_status"}, leases},
     {"job.count_by_status", [](auto& db, auto& tx) { (void)db.jobs(tx).count_by_status("x"); }, "'pending'", {"idx_processing_jobs_status", "idx_jobs_status_created"}},
 };

@@ -16,6 +16,7 @@
 #include <soundhash/db/migrate/migrator.hpp>
 
 #include "support/caught.hpp"
+#include "support/sql.hpp"
 #include "support/test_database.hpp"
 
 namespace soundhash::db {
@@ -26,6 +27,8 @@ using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::SizeIs;
+using ::testing::UnorderedElementsAre;
 using ids = std::vector<std::int32_t>;
 
 constexpr query count_waiting{"test.count_waiting",
@@ -43,6 +46,20 @@ constexpr query expire{"test.expire",
                        "UPDATE soundhash_job_leases SET expires_at = '2000-01-01' "
                        "WHERE job_id = $1"};
 constexpr query server_clock{"test.clock", "SELECT timezone('utc', clock_timestamp())"};
+constexpr query date{"test.date",
+                     "UPDATE processing_jobs SET created_at = $2::text::timestamp WHERE id = $1"};
+constexpr query dated{"test.dated", "SELECT created_at::text FROM processing_jobs WHERE id = $1"};
+constexpr query hold_up{"test.hold_up", "SELECT pg_advisory_xact_lock(1)"};
+/// Of a role of this name.
+std::string hold_up_claims(const std::string& role) {
+  return "CREATE ROLE " + role + " LOGIN;" + R"sql(
+GRANT SELECT, INSERT, UPDATE ON processing_jobs, soundhash_job_leases TO PUBLIC;
+CREATE FUNCTION hold_up() RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN true; END $$;
+ALTER TABLE processing_jobs ENABLE ROW LEVEL SECURITY;
+CREATE POLICY hold_up ON processing_jobs USING (hold_up());
+)sql";
+}
 constexpr query null_retries{
     "test.null_retries",
     "UPDATE processing_jobs SET retry_count = NULL, max_retries = NULL WHERE id = $1"};
@@ -117,7 +134,8 @@ class job_leases_test : public ::testing::Test {
     other.get();
   }
 
-  database db_ = test::fresh_database();
+  database_options options_ = test::fresh_database_options();
+  database db_ = database::open(options_);
 };
 
 std::vector<std::string> targets_of(const std::vector<leased_job>& claimed) {
@@ -190,6 +208,40 @@ TEST_F(job_leases_test, claim_passes_over_jobs_that_another_is_claiming) {
   EXPECT_THAT(targets_of(jobs().claim({"t"}, 2)), ElementsAre("b"));
   tx.rollback();
   EXPECT_THAT(targets_of(jobs().claim({"t"}, 2)), ElementsAre("a"));
+}
+
+TEST_F(job_leases_test, claim_takes_jobs_whose_created_at_no_timestamp_can_hold) {
+  for (const auto* target : {"-infinity", "infinity", "294000-01-01"}) {
+    db_.execute(date, {add(target), target});
+  }
+  const auto claimed = jobs().claim({"t"}, 10);
+  EXPECT_THAT(targets_of(claimed), UnorderedElementsAre("-infinity", "infinity", "294000-01-01"));
+  for (const auto& one : claimed) {
+    EXPECT_EQ(one.job.created_at, std::nullopt);
+    EXPECT_EQ(db_.one<std::string>(dated, {one.job.id}).substr(0, 6),
+              one.job.target_id->substr(0, 6));
+    EXPECT_THAT(jobs().complete({one.lease}), ElementsAre(one.job.id));
+  }
+}
+
+// A claim is held up, by a policy that waits, between its snapshot and the locks.
+TEST_F(job_leases_test, claim_passes_over_a_job_that_another_claimed_and_failed_meanwhile) {
+  auto as_claimer = test::server().options(options_.name);
+  as_claimer.user = "claimer_" + options_.name;
+  test::execute(options_, hold_up_claims(as_claimer.user));
+  auto claimer = database::open(as_claimer);
+  add("x");
+  auto tx = db_.begin();
+  tx.execute(hold_up);
+  std::vector<leased_job> claimed;
+  while_waiting([&] { claimed = claimer.jobs().claim({"t"}, 1); },
+                [&] {
+                  const auto first = claim(1);
+                  EXPECT_THAT(jobs().fail(first, "broken", job_backoff{.first = 1h}), SizeIs(1));
+                  tx.commit();
+                });
+  EXPECT_THAT(targets_of(claimed), IsEmpty()) << "it waits for its retry";
+  EXPECT_EQ(db_.jobs().count_by_status(job_status::pending), 1);
 }
 
 TEST_F(job_leases_test, complete_ends_the_jobs_that_are_held) {
@@ -296,6 +348,19 @@ TEST_F(job_leases_test, rescue_takes_at_most_so_many) {
   db_.execute(expire_all);
   EXPECT_EQ(jobs().rescue_expired(2).size(), 2U);
   EXPECT_EQ(jobs().rescue_expired(2).size(), 1U);
+}
+
+TEST_F(job_leases_test, rescue_passes_over_jobs_that_somebody_has_locked) {
+  const auto first = overdue();
+  const auto second = overdue();
+  auto tx = db_.begin();
+  ASSERT_EQ(tx.one<std::int32_t>(lock_job, {first.job_id}), first.job_id);
+  EXPECT_THAT(jobs().rescue_expired(1000, {.until = deadline::in(10s)}),
+              ElementsAre(second.job_id));
+  EXPECT_EQ(leases(), 1) << "that of the locked one stays";
+  tx.rollback();
+  EXPECT_THAT(jobs().rescue_expired(), ElementsAre(first.job_id));
+  EXPECT_EQ(leases(), 0);
 }
 
 TEST_F(job_leases_test, rescue_leaves_jobs_of_the_python_services_alone) {

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <future>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -20,6 +21,7 @@
 #include <soundhash/db.hpp>
 #include <soundhash/db/migrate/migrator.hpp>
 
+#include "support/captured_log.hpp"
 #include "support/caught.hpp"
 #include "support/eventually.hpp"
 #include "support/sql.hpp"
@@ -32,12 +34,16 @@ using namespace std::chrono_literals;
 using test::caught;
 using test::eventually;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
 
 constexpr query lease_end{"test.lease_end",
                           "SELECT expires_at FROM soundhash_job_leases WHERE job_id = $1"};
 constexpr query expire{"test.expire",
                        "UPDATE soundhash_job_leases SET expires_at = '2000-01-01' "
                        "WHERE job_id = $1"};
+constexpr query lock_job{"test.lock_job",
+                         "SELECT id FROM processing_jobs WHERE id = $1 FOR UPDATE"};
 constexpr query server_clock{"test.clock", "SELECT timezone('utc', clock_timestamp())"};
 constexpr query note{"test.note", "INSERT INTO notes VALUES ($1)"};
 constexpr query count_notes{"test.count_notes", "SELECT count(*) FROM notes"};
@@ -54,6 +60,14 @@ constexpr query another_listener{"test.another_listener",
                                  "current_database() AND query = 'LISTEN soundhash_jobs' "
                                  "AND pid <> $1"};
 constexpr query end_session{"test.end_session", "SELECT pg_terminate_backend($1)"};
+
+/// No job whose target_id is "refused" changes its status once it runs.
+constexpr auto refuse = R"sql(
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'not this one'; END $$;
+CREATE TRIGGER refuse BEFORE UPDATE ON processing_jobs FOR EACH ROW
+    WHEN (OLD.target_id = 'refused' AND OLD.status = 'running') EXECUTE FUNCTION refuse();
+)sql";
 
 /// Counts what happens in the handlers.
 class counter {
@@ -94,15 +108,24 @@ class job_worker_test : public ::testing::Test {
   class running {
    public:
     running(database on, job_worker_options options, job_worker::handler work)
-        : thread_{[worker = job_worker{std::move(on), std::move(options), std::move(work)}](
-                      const std::stop_token& stop) { worker.run(stop); }} {}
+        : thread_{[this, worker = job_worker{std::move(on), std::move(options), std::move(work)}](
+                      const std::stop_token& stop) {
+            worker.run(stop);
+            ended_.add();
+          }} {}
     void request_stop() { thread_.request_stop(); }
     void stop() {
       thread_.request_stop();
       thread_.join();
     }
+    /// False when it takes too long.
+    bool stops() {
+      thread_.request_stop();
+      return ended_.reaches(1);
+    }
 
    private:
+    counter ended_;
     std::jthread thread_;
   };
 
@@ -122,6 +145,12 @@ class job_worker_test : public ::testing::Test {
   job read(std::int32_t id) { return db_.jobs().find(id).value(); }
   bool comes_to(std::int32_t id, std::string_view status) {
     return eventually([&] { return read(id).status == status; });
+  }
+  /// Somebody's transaction that has locked the job.
+  transaction holding(std::int32_t id) {
+    auto tx = db_.begin();
+    EXPECT_EQ(tx.one<std::int32_t>(lock_job, {id}), id);
+    return tx;
   }
   bool all_are(std::string_view status, std::int64_t count) {
     return eventually([&] { return db_.jobs().count_by_status(status) == count; });
@@ -333,6 +362,172 @@ TEST_F(job_worker_test, rescues_the_job_of_a_worker_that_died) {
   EXPECT_EQ(read(id).retry_count, 0);
 }
 
+// --- jobs that cannot be settled --------------------------------------------------------------
+
+TEST_F(job_worker_test, a_job_whose_row_is_locked_holds_up_no_other) {
+  const test::captured_log log;
+  const auto locked = add("locked");
+  counter runs;
+  counter go_on;
+  running worker{db_, options(), [&](job_run& run) {
+                   runs.add();
+                   EXPECT_TRUE(run.job().id != locked || go_on.reaches(1));
+                 }};
+  ASSERT_TRUE(runs.reaches(1));
+  auto other = holding(locked);
+  go_on.add();
+  for (int i = 0; i < 3; ++i) add();
+  ASSERT_TRUE(all_are(job_status::completed, 3));
+  EXPECT_TRUE(eventually([&] {
+    return log.text().find("job " + std::to_string(locked) +
+                           " cannot be settled yet: another transaction has locked it") !=
+           std::string::npos;
+  }));
+  other.rollback();
+  ASSERT_TRUE(comes_to(locked, job_status::completed));
+  EXPECT_EQ(runs.count(), 4);
+}
+
+TEST_F(job_worker_test, a_job_whose_change_is_refused_holds_up_no_other) {
+  const test::captured_log log;
+  test::execute(made_, refuse);
+  add("refused");
+  add();
+  add();
+  counter in;
+  auto how = options();
+  how.concurrency = 3;
+  running worker{db_, how, [&](job_run&) {
+                   in.add();
+                   EXPECT_TRUE(in.reaches(3)) << "three that are settled together";
+                 }};
+  ASSERT_TRUE(all_are(job_status::completed, 2));
+  for (int i = 0; i < 6; ++i) add();
+  ASSERT_TRUE(all_are(job_status::completed, 8));
+  EXPECT_TRUE(eventually([&] { return log.text().find("P0001") != std::string::npos; }));
+  test::execute(made_, "DROP TRIGGER refuse ON processing_jobs");
+  ASSERT_TRUE(all_are(job_status::completed, 9));
+  EXPECT_EQ(in.count(), 9);
+}
+
+TEST_F(job_worker_test, claims_no_more_when_as_many_jobs_wait_as_it_may_work_on) {
+  test::execute(made_, refuse);
+  for (int i = 0; i < 5; ++i) add("refused");
+  counter runs;
+  auto how = options();
+  how.concurrency = 2;
+  running worker{db_, how, [&](job_run&) { runs.add(); }};
+  ASSERT_TRUE(runs.reaches(4)) << "two that wait, and two more";
+  const auto other = db_.jobs().create({.job_type = "u", .target_id = "x"}).id;
+  running another{db_, {.job_types = {"u"}, .poll_interval = 20ms}, [](job_run&) {}};
+  ASSERT_TRUE(comes_to(other, job_status::completed));
+  EXPECT_EQ(runs.count(), 4);
+  EXPECT_EQ(db_.jobs().count_by_status(job_status::pending), 1);
+  test::execute(made_, "DROP TRIGGER refuse ON processing_jobs");
+  ASSERT_TRUE(all_are(job_status::completed, 6));
+}
+
+TEST_F(job_worker_test, a_worker_that_shall_stop_leaves_what_it_cannot_settle_to_the_lease) {
+  const test::captured_log log;
+  const auto id = add();
+  counter in;
+  counter go_on;
+  auto how = options();
+  how.lease = 300ms;
+  running worker{db_, how, [&](job_run&) {
+                   in.add();
+                   EXPECT_TRUE(go_on.reaches(1));
+                 }};
+  ASSERT_TRUE(in.reaches(1));
+  auto other = holding(id);
+  go_on.add();
+  EXPECT_TRUE(worker.stops());
+  EXPECT_THAT(log.text(), HasSubstr("job " + std::to_string(id) + " could not be settled"));
+  other.rollback();
+  EXPECT_THAT(db_.jobs().rescue_expired(), ElementsAre(id));
+}
+
+TEST_F(job_worker_test, a_job_that_failed_before_the_stop_is_not_given_back) {
+  const auto id = add();
+  counter in;
+  counter go_on;
+  auto how = options();
+  how.grace = 0ms;
+  how.lease = 3s;
+  running worker{db_, how, [&](job_run&) {
+                   in.add();
+                   EXPECT_TRUE(go_on.reaches(1));
+                   throw std::runtime_error{"broken"};
+                 }};
+  ASSERT_TRUE(in.reaches(1));
+  auto other = holding(id);
+  go_on.add();
+  const test::captured_log log;
+  ASSERT_TRUE(
+      eventually([&] { return log.text().find("cannot be settled yet") != std::string::npos; }));
+  worker.request_stop();
+  other.rollback();
+  worker.stop();
+  EXPECT_EQ(read(id).error_message, "broken");
+  EXPECT_EQ(read(id).retry_count, 1);
+}
+
+TEST_F(job_worker_test, a_text_that_a_constraint_refuses_is_replaced) {
+  test::execute(made_, "ALTER TABLE processing_jobs ADD CHECK (error_message NOT LIKE '%broken%')");
+  const auto id = add("x", 0);
+  running worker{db_, options(), [](job_run&) { throw std::runtime_error{"broken"}; }};
+  ASSERT_TRUE(comes_to(id, job_status::failed));
+  EXPECT_EQ(read(id).error_message, "the error text was refused by the server: SQLSTATE 23514");
+}
+
+TEST(job_worker_encoding_test, a_text_that_the_database_cannot_encode_is_replaced) {
+  auto options = test::empty_database_options();
+  const auto name = options.name + "_latin1";
+  test::execute(options, "CREATE DATABASE " + name +
+                             " ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");
+  options.name = name;
+  migrator{options}.up();
+  auto db = database::open(options);
+  const auto id = db.jobs().create({.job_type = "t", .target_id = "x", .max_retries = 0}).id;
+  std::jthread worker{[&](const std::stop_token& stop) {
+    job_worker{db, {.job_types = {"t"}}, [](job_run&) { throw std::runtime_error{"\u65e5\u672c"}; }}
+        .run(stop);
+  }};
+  EXPECT_TRUE(eventually([&] { return db.jobs().find(id)->status == job_status::failed; }));
+  EXPECT_EQ(db.jobs().find(id)->error_message,
+            "the error text was refused by the server: SQLSTATE 22P05");
+}
+
+TEST_F(job_worker_test, a_locked_job_of_a_worker_that_died_holds_up_nobody) {
+  const test::captured_log log;
+  const auto dead = db_.jobs().create({.job_type = "u", .target_id = "x"}).id;
+  ASSERT_EQ(db_.jobs().claim({"u"}, 1, 1ms).size(), 1U);
+  auto other = holding(dead);
+  auto how = options();
+  how.lease = 3s;
+  running worker{db_, how, [](job_run&) {}};
+  for (int i = 1; i <= 3; ++i) ASSERT_TRUE(comes_to(add(), job_status::completed));
+  EXPECT_THAT(log.text(), Not(HasSubstr("rescued"))) << "it waits for nobody";
+  other.rollback();
+  EXPECT_TRUE(comes_to(dead, job_status::pending));
+}
+
+TEST_F(job_worker_test, a_rescue_that_is_refused_holds_up_nobody) {
+  const test::captured_log log;
+  test::execute(made_, refuse);
+  const auto dead = db_.jobs().create({.job_type = "u", .target_id = "refused"}).id;
+  ASSERT_EQ(db_.jobs().claim({"u"}, 1, 1ms).size(), 1U);
+  auto how = options();
+  how.lease = 300ms;
+  running worker{db_, how, [](job_run&) {}};
+  ASSERT_TRUE(eventually([&] { return log.text().find("P0001") != std::string::npos; }));
+  for (int i = 0; i < 3; ++i) add();
+  EXPECT_TRUE(all_are(job_status::completed, 3));
+  EXPECT_THAT(log.text(), HasSubstr("expired leases cannot be rescued"));
+  test::execute(made_, "DROP TRIGGER refuse ON processing_jobs");
+  EXPECT_TRUE(comes_to(dead, job_status::pending));
+}
+
 // --- stopping --------------------------------------------------------------------------------
 
 TEST_F(job_worker_test, a_worker_that_shall_stop_lets_its_handlers_end_and_claims_no_more) {
@@ -399,6 +594,30 @@ TEST_F(job_worker_test, handlers_are_waited_for_when_a_worker_ends_with_an_error
   }};
   EXPECT_THROW(worker.run({}), pool_error);
   EXPECT_TRUE(out);
+}
+
+TEST_F(job_worker_test, a_worker_without_the_privileges_ends_with_an_error) {
+  auto options = test::server().options(made_.name);
+  options.user = "weak_" + made_.name;
+  test::execute(made_, "CREATE ROLE " + options.user +
+                           " LOGIN; GRANT SELECT, INSERT, UPDATE "
+                           "ON processing_jobs TO " +
+                           options.user);
+  std::stop_source stop;
+  auto run = std::async(std::launch::async, [&] {
+    job_worker{database::open(options), {.job_types = {"t"}}, [](job_run&) {}}.run(
+        stop.get_token());
+  });
+  EXPECT_EQ(run.wait_for(20s), std::future_status::ready);
+  stop.request_stop();
+  EXPECT_EQ(caught<query_error>([&] { run.get(); }).sqlstate(), "42501");
+}
+
+TEST_F(job_worker_test, an_empty_handler_is_refused) {
+  const auto refused = caught<invalid_argument>([&] {
+    job_worker{db_, options(), job_worker::handler{}};
+  });
+  EXPECT_EQ(refused.argument(), "job_worker::handler");
 }
 
 TEST(job_worker_schema_test, below_0100_a_worker_ends_with_an_error) {

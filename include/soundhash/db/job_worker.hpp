@@ -19,7 +19,8 @@ namespace soundhash::db {
 struct job_worker_options {
   std::vector<std::string> job_types{};  ///< at least one
   /// Jobs at once, each on a thread of its own. Range 1 to 1000. The pool should have a connection
-  /// for each, and one more.
+  /// for each, and one more. Of jobs that have ended but cannot be settled as many again do not
+  /// count.
   std::size_t concurrency = 1;
   /// How long a job of a worker that died stays with it. A live worker prolongs its leases three
   /// times in this time. Range 100 ms to 1 day.
@@ -47,6 +48,10 @@ struct job_worker_options {
 /// and one whose process died has run in part: what handlers write should be safe to repeat, or
 /// part of the transaction that completes the job (job_run::complete).
 ///
+/// A job whose end cannot be written, since somebody's transaction has locked its row or the server
+/// refuses the change, is tried again and again while the worker goes on with the others; the log
+/// names it and the cause. A text of a failure that the server refuses is replaced by its SQLSTATE.
+///
 /// Leases that have expired are rescued, whoever held them. While the database cannot be reached,
 /// the worker tries again, and says so once in the log.
 /// Thread safety: safe for concurrent use; each run() is a worker of its own.
@@ -56,11 +61,13 @@ class SOUNDHASH_DB_EXPORT job_worker {
   using handler = std::function<void(job_run&)>;
 
   /// Throws: config_error for an option out of its range; invalid_argument for a job type that is
-  /// too long, not UTF-8 or has a NUL byte.
+  /// too long, not UTF-8 or has a NUL byte, and for an empty handler.
   job_worker(database on, job_worker_options options, handler work);
 
   /// Works until a stop is requested and the handlers have returned: they are not interrupted.
+  /// What cannot be settled then is left to whoever rescues it as soon as its lease has expired.
   /// Throws: what no further try would mend: migration_error{migration_pending} below schema 0100,
+  /// query_error when a privilege is missing or the schema is another one (SQLSTATE class 42),
   /// pool_error when the database was closed, connection_error for a wrong password; first the
   /// handlers are asked to stop and waited for.
   void run(const std::stop_token& stop) const;

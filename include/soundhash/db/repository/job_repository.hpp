@@ -88,9 +88,11 @@ class SOUNDHASH_DB_EXPORT job_repository {
                                    const call_options& options = {});
 
   /// Takes up to `n` pending jobs of these types for the caller alone, the oldest first, and sets
-  /// them running with started_at now and progress 0. Jobs that another caller is just claiming,
-  /// and those that wait for their retry, are passed over. The lease lasts for `lease` (1 ms to 1
-  /// day): heartbeat() prolongs it, and once it has expired rescue_expired() gives the job back.
+  /// them running with started_at now, progress 0 and no completed_at. Jobs that another caller is
+  /// just claiming, and those that wait for their retry, are passed over. The lease lasts for
+  /// `lease` (1 ms to 1 day): heartbeat() prolongs it, and once it has expired rescue_expired()
+  /// gives the job back. A created_at that no timestamp can hold, as infinity, is returned as
+  /// nullopt and stays as it is.
   /// Throws, as all that is about leases: also migration_error{migration_pending} when the schema
   /// has no leases yet, below 0100.
   std::vector<leased_job> claim(const std::vector<std::string>& job_types, int n,
@@ -124,8 +126,9 @@ class SOUNDHASH_DB_EXPORT job_repository {
   std::vector<std::int32_t> release(const std::vector<job_lease>& leases,
                                     const call_options& options = {});
   /// Makes up to `limit` jobs pending whose lease has expired, of all types: their workers died, or
-  /// hang. This counts as no retry. Returns their ids, ascending. Jobs without a lease, which the
-  /// Python services run, are left alone.
+  /// hang. This counts as no retry. Returns their ids, ascending. Jobs that another transaction has
+  /// locked are left to the next rescue, and those without a lease, which the Python services run,
+  /// alone.
   std::vector<std::int32_t> rescue_expired(int limit = 1000, const call_options& options = {});
 
   /// Sets the status whatever it was, as the Python services do: started_at when it becomes running
