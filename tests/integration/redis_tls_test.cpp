@@ -36,6 +36,7 @@ using test::caught;
 using test::make_certificate;
 using test::private_redis;
 using ::testing::AllOf;
+using ::testing::AnyOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
@@ -229,13 +230,13 @@ TEST_F(redis_tls_test, tls_1_2_will_do) {
   EXPECT_EQ(ask(*client, {"ECHO", large}), large);
 }
 
-/// Redis waits for the end of a line, which never comes.
-TEST_F(redis_tls_test, a_server_without_tls_is_found_out_by_its_silence) {
+/// Redis waits for the end of a line; when the random bytes of the hello have one, it complains.
+TEST_F(redis_tls_test, a_server_without_tls_is_found_out) {
   private_redis plain{{.tcp = true}};
+  const std::string hint = "perhaps the server does not speak TLS at this port";
   const auto refused = session::open(options(plain, files_->server.file), deadline::in(500ms));
-  EXPECT_EQ(refused.failure(),
-            "TLS with localhost: no answer in time; perhaps the server does not speak TLS at this "
-            "port");
+  EXPECT_THAT(refused.failure(), AnyOf("TLS with localhost: no answer in time; " + hint,
+                                       "TLS with localhost: wrong version number; " + hint));
 }
 
 TEST_F(redis_tls_test, a_server_that_wants_tls_refuses_who_speaks_plainly) {
