@@ -1,14 +1,13 @@
 #include "cache/near_cache.hpp"
 
 #include <algorithm>
+#include <ctime>
 #include <deque>
 #include <functional>
 #include <limits>
 #include <mutex>
 #include <unordered_map>
 #include <utility>
-
-#include <time.h>
 
 namespace soundhash::db {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "cache/redis_call.hpp"
 
-struct redisReader;
+struct redisReader;  // hiredis' NOLINT(readability-identifier-naming)
 
 namespace soundhash::db::redis {
 

@@ -65,7 +65,7 @@ int examine(const arguments& given) {
 
 }  // namespace
 
-void add_doctor_command(CLI::App& app, std::shared_ptr<int> code) {
+void add_doctor_command(CLI::App& app, const std::shared_ptr<int>& code) {
   auto* command = app.add_subcommand(
       "doctor", "Look for what goes wrong in production, and name the command that mends it");
   const auto given = std::make_shared<arguments>();

@@ -340,7 +340,7 @@ void add_up_choice(CLI::App& to, arguments& given) {
 
 }  // namespace
 
-void add_migrate_command(CLI::App& app, std::shared_ptr<int> code) {
+void add_migrate_command(CLI::App& app, const std::shared_ptr<int>& code) {
   auto* migrate = app.add_subcommand("migrate", "Bring the schema of the database up to date");
   migrate->require_subcommand(1);
   const auto given = std::make_shared<arguments>();

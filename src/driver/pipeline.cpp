@@ -59,7 +59,7 @@ std::vector<pipeline::pending> pipeline::send_all(const std::vector<pipelined*>&
 void pipeline::flush(const wait_limits& limits, std::string_view name) {
   try {
     on_.wire.flush(limits, name);
-  } catch (const error&) {
+  } catch (const error&) {  // the answers tell
   }
 }
 
