@@ -316,6 +316,7 @@ class pool_core : public std::enable_shared_from_this<pool_core<Connection, Cloc
   }
 
   [[noreturn]] void fail_with(lock_type& lock, const cause& why) {
+    // NOLINTNEXTLINE(performance-unnecessary-copy-initialization): others replace it once unlocked
     const auto kept = why;
     fail(lock, [&](const pool_stats& seen) { throw_cause(*kept, endpoint_, seen); });
   }
