@@ -327,7 +327,7 @@ void check_times(double from, double to) {
 }
 
 const fingerprint& print_of(const fingerprint& row) {
-  return row;
+  return row;  // NOLINT(bugprone-return-const-ref-from-parameter): of a row that its caller keeps
 }
 const fingerprint& print_of(const fingerprint_with_data& row) {
   return row.fingerprint;

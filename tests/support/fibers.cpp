@@ -33,7 +33,7 @@
 namespace soundhash::db::test {
 namespace {
 
-constexpr std::size_t stack_size = 128 * 1024;
+constexpr std::size_t stack_size = std::size_t{128} * 1024;
 
 /// A stack of its own, with its pages given back at the end.
 class stack {
