@@ -24,7 +24,7 @@ constexpr int threads = 8;
 constexpr int rows = 100;
 constexpr std::size_t connections = 4;
 
-/// Calls of each thread: SOUNDHASH_TEST_LOAD_CALLS when set, for machines too small for the default.
+/// Calls of each thread: SOUNDHASH_TEST_LOAD_CALLS when set, for slow machines.
 int calls_per_thread() {
   const char* given = std::getenv("SOUNDHASH_TEST_LOAD_CALLS");
   return given == nullptr ? 100'000 : std::atoi(given);

@@ -28,7 +28,7 @@ struct finding {
   std::string subject;  ///< "videos", "idx_jobs_failed", a setting, a process
   std::string text;     ///< what was seen
   std::string remedy;   ///< what to run or to do; empty: nothing
-  bool safe = false;    ///< the remedy is SQL that blocks nobody and loses nothing
+  bool safe = false;    ///< the remedy is SQL that this role may run, blocks nobody, loses nothing
   bool applied = false;
 };
 
